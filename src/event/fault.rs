@@ -34,6 +34,13 @@ pub enum FaultKind {
          beginning of the remaining {bytes} bytes of the line"
     )]
     LongLine { byte: usize, bytes: u64 },
+    #[error("not JSON: the object that ends here is not closed")]
+    NotClosed,
+    #[error(
+        "not JSON: an object is not closed or malformed, so {bytes} bytes around this place, which are not in the reject file, \
+         may hold events that were not read; correct the input itself"
+    )]
+    Unread { bytes: u64 },
     #[error("an array of more than {0} elements")]
     ArrayTooLong(usize),
     #[error("expected {wanted}, found {found}")]
@@ -100,6 +107,9 @@ impl FaultKind {
             Self::NotUtf8 { .. } => "not UTF-8".to_owned(),
             Self::LongLine { .. } => {
                 "not JSON: malformed in a line that is too long for the reject file".to_owned()
+            }
+            Self::Unread { .. } => {
+                "not JSON: an object is not closed or malformed, and a part of it was not read".to_owned()
             }
             Self::ValueTooLong { bytes_max, .. } => format!("a value exceeds the limit of {bytes_max} bytes"),
             other => other.to_string(),
