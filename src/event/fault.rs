@@ -16,6 +16,8 @@ struct FaultDetail {
     field: String,
     events_at: Option<String>,
     rejects_line: bool,
+    /// Whether the byte in the reason counts from the start of a value, not of a line.
+    is_of_value: bool,
 }
 
 /// The kind of a fault. Its text is the reason in the reject file.
@@ -121,7 +123,8 @@ impl From<FaultKind> for Fault {
     #[cold]
     fn from(kind: FaultKind) -> Self {
         let rejects_line = matches!(kind, FaultKind::Syntax { .. } | FaultKind::ArrayTooLong(_));
-        Self(Box::new(FaultDetail { kind, field: String::new(), events_at: None, rejects_line }))
+        let field = String::new();
+        Self(Box::new(FaultDetail { kind, field, events_at: None, rejects_line, is_of_value: false }))
     }
 }
 
@@ -167,6 +170,13 @@ impl Fault {
         self
     }
 
+    /// The same fault in a value that does not begin its line, or that spans several lines.
+    #[cold]
+    pub(crate) fn of_value(mut self) -> Self {
+        self.0.is_of_value = true;
+        self
+    }
+
     /// Whether the whole line is rejected, not only one event.
     pub fn rejects_line(&self) -> bool {
         self.0.rejects_line
@@ -194,7 +204,13 @@ impl Fault {
 
     /// The reason with its advice, without the field.
     pub fn reason(&self) -> String {
-        self.with_advice(self.0.kind.to_string())
+        let mut reason = self.0.kind.to_string();
+        if self.0.is_of_value
+            && let Some(place) = reason.strip_suffix("of the line")
+        {
+            reason = format!("{place}of the value");
+        }
+        self.with_advice(reason)
     }
 
     /// The reason with its advice, without the field and without what differs between lines.

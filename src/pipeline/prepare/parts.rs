@@ -212,8 +212,8 @@ impl SegmentParts {
         }
         if let Some(byte) = text.not_utf8 {
             let line = at.first_line + at.line_at(text.text, start);
-            let fault = FaultKind::NotUtf8 { byte };
-            self.reject_text(text.range.start + start..text.range.end, line, at.context.index, fault.into());
+            let fault = text.fault(FaultKind::NotUtf8 { byte }.into(), at.context);
+            self.reject_text(text.range.start + start..text.range.end, line, at.context.index, fault);
             return self.settle_rejects(sink);
         }
         true
@@ -280,7 +280,7 @@ impl SegmentParts {
             // Without an event among them, the elements are probably no elements, as in a line of a log.
             Err(MalformedValue { fault, element: Some((index, start)) }) if self.places.len() > stored => {
                 let line = at.first_line + at.line_at(text, start);
-                self.reject_text(base + start..span.range.end, line, index, span.fault(fault));
+                self.reject_text(base + start..span.range.end, line, index, span.fault(fault, context));
                 None
             }
             Err(MalformedValue { fault, .. }) => {
@@ -289,7 +289,8 @@ impl SegmentParts {
                 self.rows.truncate(stored);
                 self.fresh.clear();
                 let line = at.first_line + value_line;
-                self.reject_text(base + start..span.range.end, line, context.index, span.fault(fault));
+                let fault = span.fault(fault, context);
+                self.reject_text(base + start..span.range.end, line, context.index, fault);
                 None
             }
         }
