@@ -262,6 +262,22 @@ impl Framer {
         let scanned = self.fault.map_or_else(|| scan.advance(window), Scanned::Fault);
         let may_end = scan.may_end();
         Some(match scanned {
+            // One closing bracket too many ends an envelope early.
+            Scanned::End(end)
+                if self.path.is_some()
+                    && self.array.is_none()
+                    && self.levels.is_empty()
+                    && memchr(b'\n', &window[start..end]).is_some() =>
+            {
+                match self.ends_early(text, end - 1, ahead) {
+                    None => {
+                        self.scan = Some(ValueScan::new(start));
+                        Framed::More
+                    }
+                    Some(true) if self.enter_envelope(&window[..end]) => return None,
+                    Some(_) => self.part(text, start, end, end),
+                }
+            }
             Scanned::End(end) => self.part(text, start, end, end),
             // The rest of the line is too long to hold. The values before the fault are framed one by one.
             Scanned::Fault(_)
@@ -348,6 +364,8 @@ impl Framer {
         self.joint = Joint { needs_comma: true, comma: false, line_feed: false };
         let (index, surroundings) = (self.index(), self.surroundings());
         self.envelope.has_values |= surroundings.is_some();
+        let may_hold_more = text.get(start) == Some(&b'{') && self.leads_on();
+        self.envelope.last_bytes = if may_hold_more { (end - start) as u64 } else { 0 };
         let span = Span { start, end, line: self.lines, index, surroundings, fault: None, unread: None };
         self.array = self.array.map(|index| index + 1);
         self.move_to(text, next);

@@ -44,12 +44,14 @@ pub(crate) struct EnvelopeSoFar {
     /// Whether it has a whole value on the path.
     pub(crate) has_values: bool,
     /// The column of its first byte.
-    column: usize,
+    pub(crate) column: usize,
     /// Whether the member that is being passed over is an object or an array after a value on the path. If a brace is missing,
     /// it may hold events.
     counts_aside: bool,
     /// The bytes of such members.
     pub(crate) unread: u64,
+    /// The bytes of the last span, if it is an object around values. If a brace is missing, it may hold other members.
+    pub(crate) last_bytes: u64,
 }
 
 /// The state of passing over a member beside the path.
@@ -128,10 +130,17 @@ impl Framer {
         let index = self.levels.pop().and_then(|level| level.index);
         self.array = index.map(|index| index + 1);
         self.joint = Joint { needs_comma: true, ..Joint::default() };
+        self.envelope.last_bytes = 0;
         if self.levels.is_empty() {
             self.envelope.unread = 0;
         }
         self.move_to(text, end);
+    }
+
+    /// Returns whether the path leads into the values at `start`.
+    pub(crate) fn leads_on(&self) -> bool {
+        let steps = self.levels.last().map(|level| level.inside.steps);
+        self.path.as_ref().zip(steps).is_some_and(|(path, steps)| steps < path.steps.len())
     }
 
     /// Takes the number of bytes that may hold events and are in no span, unless it is 0.
@@ -221,9 +230,9 @@ impl Framer {
         self.joint.line_feed && self.column_of(text, at) <= self.envelope.column
     }
 
-    /// Returns whether the bracket at `at` closes the envelope, but a comma and another member follow, or none if more text is
-    /// needed. Such a bracket is one too many, or one is missing before it.
-    fn ends_early(&self, text: &[u8], at: usize, ahead: Ahead) -> Option<bool> {
+    /// Returns whether the bracket at `at` closes the outermost value, but a comma and another member follow, or none if more
+    /// text is needed.
+    pub(crate) fn ends_early(&self, text: &[u8], at: usize, ahead: Ahead) -> Option<bool> {
         if self.levels.len() > 1 || self.levels.iter().any(|level| level.index.is_some()) {
             return Some(false);
         }
@@ -236,18 +245,9 @@ impl Framer {
         }
     }
 
-    /// Returns whether malformed JSON that ends at the line feed `end` is the end of an envelope that is cut off, because its
-    /// fault is the start of another value in the next line.
-    pub(crate) fn is_cut_before(&self, text: &[u8], end: usize, fault: usize) -> bool {
-        let is_start = matches!(text.get(fault), Some(b'{' | b'['));
-        is_start
-            && text[end..fault].iter().all(|byte| is_space(*byte))
-            && self.column_of(text, fault) <= self.envelope.column
-    }
-
     /// Leaves an envelope that is not closed before the value at `at`. The separator before that is the place of the fault.
     fn unclosed(&mut self, text: &[u8], at: usize) -> Framed {
-        let unread = self.envelope.unread;
+        let unread = self.envelope.unread + self.envelope.last_bytes;
         let mut framed = self.part(text, at - 1, at, at);
         if let Framed::Span { span, .. } = &mut framed {
             span.unread = Some(unread);

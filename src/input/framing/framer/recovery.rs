@@ -49,12 +49,23 @@ impl Framer {
         if let Framed::Span { span, .. } = &mut framed {
             span.unread = unread;
         }
+        self.envelope.last_bytes = 0;
         self.joint.needs_comma = false;
         self.long_line &= next <= end;
         if ends_envelope {
             self.leave_envelope();
         }
         framed
+    }
+
+    /// Returns whether malformed JSON that ends at the line feed `end` is the end of an envelope that is cut off: the next line,
+    /// which contains the fault or is before it, begins with another value, and not further right than the envelope.
+    fn is_cut_before(&self, text: &[u8], end: usize, fault: usize) -> bool {
+        let next = text[..text.len().min(fault + 1)][end..].iter().position(|byte| !is_space(*byte));
+        next.is_some_and(|next| {
+            let at = end + next;
+            matches!(text[at], b'{' | b'[') && self.column_of(text, at) <= self.envelope.column
+        })
     }
 
     /// Finds the lines after `end` that are indented deeper than the value at `start`. Returns their end and the start of
