@@ -16,6 +16,8 @@ struct FaultDetail {
     field: String,
     events_at: Option<String>,
     rejects_line: bool,
+    /// Whether the byte in the reason counts from the start of a value, not of a line.
+    is_of_value: bool,
 }
 
 /// The kind of a fault. Its text is the reason in the reject file.
@@ -34,6 +36,13 @@ pub enum FaultKind {
          beginning of the remaining {bytes} bytes of the line"
     )]
     LongLine { byte: usize, bytes: u64 },
+    #[error("not JSON: the object that ends here is not closed")]
+    NotClosed,
+    #[error(
+        "not JSON: an object is not closed or malformed, so {bytes} bytes around this place, which are not in the reject file, \
+         may hold events that were not read; correct the input itself"
+    )]
+    Unread { bytes: u64 },
     #[error("an array of more than {0} elements")]
     ArrayTooLong(usize),
     #[error("expected {wanted}, found {found}")]
@@ -101,6 +110,9 @@ impl FaultKind {
             Self::LongLine { .. } => {
                 "not JSON: malformed in a line that is too long for the reject file".to_owned()
             }
+            Self::Unread { .. } => {
+                "not JSON: an object is not closed or malformed, and a part of it was not read".to_owned()
+            }
             Self::ValueTooLong { bytes_max, .. } => format!("a value exceeds the limit of {bytes_max} bytes"),
             other => other.to_string(),
         }
@@ -111,7 +123,8 @@ impl From<FaultKind> for Fault {
     #[cold]
     fn from(kind: FaultKind) -> Self {
         let rejects_line = matches!(kind, FaultKind::Syntax { .. } | FaultKind::ArrayTooLong(_));
-        Self(Box::new(FaultDetail { kind, field: String::new(), events_at: None, rejects_line }))
+        let field = String::new();
+        Self(Box::new(FaultDetail { kind, field, events_at: None, rejects_line, is_of_value: false }))
     }
 }
 
@@ -157,6 +170,13 @@ impl Fault {
         self
     }
 
+    /// The same fault in a value that does not begin its line, or that spans several lines.
+    #[cold]
+    pub(crate) fn of_value(mut self) -> Self {
+        self.0.is_of_value = true;
+        self
+    }
+
     /// Whether the whole line is rejected, not only one event.
     pub fn rejects_line(&self) -> bool {
         self.0.rejects_line
@@ -184,7 +204,13 @@ impl Fault {
 
     /// The reason with its advice, without the field.
     pub fn reason(&self) -> String {
-        self.with_advice(self.0.kind.to_string())
+        let mut reason = self.0.kind.to_string();
+        if self.0.is_of_value
+            && let Some(place) = reason.strip_suffix("of the line")
+        {
+            reason = format!("{place}of the value");
+        }
+        self.with_advice(reason)
     }
 
     /// The reason with its advice, without the field and without what differs between lines.

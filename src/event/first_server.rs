@@ -86,9 +86,24 @@ mod tests {
         let path = "data.events".parse::<EventsAt>().unwrap();
         let events = Some(&path);
         for (text, is_whole, events_at, expected) in [
-            (format!(r#"{{"server":"us","data":{{"events":[{plain},{{"Ev"#), false, events, Some(Some(Server::Americas))),
-            (format!(r#"{{"data":{{"region":"eu","events":[{plain},{plain}"#), true, events, Some(Some(Server::Europe))),
-            (format!("{{\n \"server\": \"us\",\n \"data\": {{\n \"events\": [\n{plain},\n"), true, events, Some(Some(Server::Americas))),
+            (
+                format!(r#"{{"server":"us","data":{{"events":[{plain},{{"Ev"#),
+                false,
+                events,
+                Some(Some(Server::Americas)),
+            ),
+            (
+                format!(r#"{{"data":{{"region":"eu","events":[{plain},{plain}"#),
+                true,
+                events,
+                Some(Some(Server::Europe)),
+            ),
+            (
+                format!("{{\n \"server\": \"us\",\n \"data\": {{\n \"events\": [\n{plain},\n"),
+                true,
+                events,
+                Some(Some(Server::Americas)),
+            ),
             (format!(r#"{{"data":{{"events":[{named},{plain}"#), false, events, Some(Some(Server::Asia))),
             // Its end may name the server, or no event is complete.
             (format!(r#"{{"data":{{"events":[{plain},{plain}"#), false, events, None),

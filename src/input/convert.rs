@@ -144,9 +144,8 @@ fn converter(format: &Foreign) -> Converter {
         Foreign::CopyRows => Converter::Pipe(COPY_TO_JSON.to_owned()),
         Foreign::PsqlTable(columns) => Converter::Pipe(psql_table_to_json(*columns)),
         Foreign::PsqlRows => Converter::Pipe(PSQL_ROWS_TO_JSON.to_owned()),
-        Foreign::QuotedRows => Converter::Pipe(INSERTS_TO_JSON.to_owned()),
         Foreign::SurroundedRows => Converter::Pipe(SURROUNDED_TO_JSON.to_owned()),
-        Foreign::SqliteScript(None) => Converter::Pipe(INSERTS_TO_JSON.to_owned()),
+        Foreign::QuotedRows | Foreign::SqliteScript(None) => Converter::Pipe(INSERTS_TO_JSON.to_owned()),
         Foreign::SqliteScript(Some(place)) => {
             // SQLite runs the script in memory, then the appended statement.
             let append = shell_quoted(&format!("$ a {};", select_of(place)));

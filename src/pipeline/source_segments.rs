@@ -85,11 +85,7 @@ pub(crate) struct Segments {
 impl Segments {
     /// Reads from `segmenter` until it ends or is stopped. Errors suggest the command `piped`. `events_at` leads to the events
     /// in each value.
-    pub(crate) fn new(
-        segmenter: Segmenter,
-        piped: PipedCommand,
-        events_at: Option<Arc<EventsAt>>,
-    ) -> Self {
+    pub(crate) fn new(segmenter: Segmenter, piped: PipedCommand, events_at: Option<Arc<EventsAt>>) -> Self {
         Self { segmenter, number: 0, current: None, skips_source: false, piped, events_at }
     }
 

@@ -267,7 +267,11 @@ fn recreated_tables_and_columns_beside_stored_events_are_reported() {
     let apply = ["schema", "apply"];
     for (drop, cause, args) in [
         ("drop table kill_loot", "the table kill_loot was missing in schema", &apply[..]),
-        ("drop table kill_loot, kill_player", "the tables kill_player, kill_loot were missing in schema", &apply),
+        (
+            "drop table kill_loot, kill_player",
+            "the tables kill_player, kill_loot were missing in schema",
+            &apply,
+        ),
         ("alter table kill_loot drop soul", "the column kill_loot.soul was missing in schema", &apply),
         (
             "alter table kill_loot drop soul, drop quality",

@@ -262,7 +262,8 @@ fn rejects_of_rejects_keep_their_battle() {
         let run = run.expect(if rejected > 0 { 3 } else { 0 });
         run.summary().check(&[("inserted", inserted), ("rejected", rejected)]);
     }
-    let rows = database.client().query("select event_id, battle_id from kill_event order by 1", &[]).expect("rows");
+    let rows =
+        database.client().query("select event_id, battle_id from kill_event order by 1", &[]).expect("rows");
     let found: Vec<(i64, Option<i64>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(found, [1, 2, 3].map(|id| (id, Some(1337))));
 }

@@ -397,7 +397,12 @@ fn rows_around_json_load_with_the_command_in_their_error() {
         ("unaligned", "id|raw|x\n".to_owned() + &rows(&|event| format!("1|{event}|x\n")) + "(20 rows)\n"),
         ("commas", rows(&|event| format!("1,{event},it's\n"))),
         ("lines", rows(&|event| format!("   id = 1\n  raw = {event}\n    x = it's\n\n"))),
-        ("box", "┌───┬───┐\n│ x │ y │\n├───┼───┤\n".to_owned() + &rows(&|event| format!("│ 1 │ {event} │\n")) + "└───┴───┘\n"),
+        (
+            "box",
+            "┌───┬───┐\n│ x │ y │\n├───┼───┤\n".to_owned()
+                + &rows(&|event| format!("│ 1 │ {event} │\n"))
+                + "└───┴───┘\n",
+        ),
         ("markdown", "| x | y |\n|---|---|\n".to_owned() + &rows(&|event| format!("| 1 | {event} |\n"))),
     ] {
         work.write(name, text);

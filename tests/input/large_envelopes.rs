@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::support::cluster::Cluster;
 use crate::support::dumps::{generated, gzip, lines};
-use crate::support::{find_program, log_case, not_tried};
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_tables};
+use crate::support::{find_program, log_case, not_tried};
 
 /// The maximum length of a value.
 const LINE_MAX_BYTES: usize = 16 << 20;
@@ -240,9 +240,10 @@ fn advice_for_large_values_loads_their_events() {
     if find_program(&["jq"], &[]).is_none() {
         return not_tried("strings of more than 16 MiB", "jq is not installed");
     }
-    for (name, string, path) in
-        [("body.json", format!("[{array}]"), "body"), ("inner.json", format!("{{\"events\":[{array}]}}"), "body.events")]
-    {
+    for (name, string, path) in [
+        ("body.json", format!("[{array}]"), "body"),
+        ("inner.json", format!("{{\"events\":[{array}]}}"), "body.events"),
+    ] {
         log_case(name);
         let (work, database) = (Workplace::new(), Cluster::shared().database("large_string"));
         work.write(name, json!({ "body": string }).to_string());
@@ -284,5 +285,63 @@ fn a_server_before_the_events_of_a_long_envelope_is_found() {
         };
         load.expect(0).summary().check(&[("inserted", 300), ("rejected", 0)]);
         assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+    }
+}
+
+/// Malformed JSON in a pretty-printed envelope costs one event, whether the envelope exceeds the limit or not.
+#[test]
+fn malformed_json_in_a_pretty_printed_envelope_costs_one_event() {
+    for dump in [generated(40, 44, 0.0), events()] {
+        let values: Vec<Value> =
+            lines(&dump).iter().map(|line| serde_json::from_slice(line).expect("JSON")).collect();
+        let count = values.len() as u64;
+        let entry = |event: &Value| (event["EventId"].to_string(), json!({"posted": true, "data": event}));
+        let board: serde_json::Map<String, Value> = values.iter().map(entry).collect();
+        let battle = json!({"battle": {"id": 1338}, "raw_events": &values});
+        for (path, envelope) in [("*.data", Value::Object(board)), ("raw_events", battle)] {
+            log_case(path);
+            let (work, database) = (Workplace::new(), Cluster::shared().database("pretty_envelope"));
+            let text = serde_json::to_string_pretty(&envelope).expect("JSON");
+            let broken = text.replacen("\"TimeStamp\":", "\"TimeStamp:", 1);
+            assert_ne!(text, broken);
+            work.write("dump.json", &broken);
+            let args = ["--events-at", path, "--rejects", "rejects.ndjson", "dump.json"];
+            let run = work.load(&database, &args).expect(3);
+            run.summary().check(&[("events", count), ("inserted", count - 1), ("rejected", 1)]);
+            let file = std::fs::read_to_string(work.path().join("rejects.ndjson")).expect("the rejects");
+            work.write("corrected.ndjson", file.replace("TimeStamp:", "TimeStamp\\\":"));
+            let corrected = work.load(&database, &["--events-at", path, "corrected.ndjson"]).expect(0);
+            corrected.summary().check(&[("inserted", 1), ("rejected", 0)]);
+        }
+    }
+}
+
+/// A missing brace puts all entries after it into another one. They are in a reject, or it says how much is missing.
+#[test]
+fn entries_after_a_missing_brace_are_not_lost() {
+    for dump in [generated(60, 45, 0.0), events()] {
+        let mut events = lines(&dump);
+        let last = events.pop().expect("an event");
+        let entry = |(number, event): (usize, &&[u8])| {
+            let close: &[u8] = if number == 30 { b"" } else { b"}" };
+            [format!("\"{number}\":{{\"data\":").as_bytes(), *event, close].concat()
+        };
+        let entries: Vec<Vec<u8>> = events.iter().enumerate().map(entry).collect();
+        let next = [&b"}\n{\"last\":{\"data\":"[..], last, b"}}\n"].concat();
+        let text = [&b"{"[..], &entries.join(&b','), &next].concat();
+        let (work, database) = (Workplace::new(), Cluster::shared().database("missing_brace"));
+        work.write("board.json", &text);
+        let run = work.load(&database, &["--events-at", "*.data", "board.json"]).expect(3);
+        run.summary().check(&[("events", 33), ("inserted", 32), ("rejected", 1)]);
+        let rejects = run.rejects();
+        if text.len() < LINE_MAX_BYTES {
+            let raw = rejects[0].raw();
+            assert!(raw.starts_with(b"\"31\":{"), "{}", rejects[0].0["reason"]);
+            assert!(text.ends_with(&[&raw[..], &next[1..]].concat()), "the rest of the line");
+        } else {
+            let reason = rejects[0].0["reason"].as_str().expect("a reason");
+            assert!(reason.contains("bytes around this place, which are not in the reject file"), "{reason}");
+            assert_eq!(rejects[0].0["truncated"], json!(true));
+        }
     }
 }

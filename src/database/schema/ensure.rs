@@ -153,8 +153,7 @@ impl WantedTables {
         let looking_up = |source: Error| {
             StoreError::new("cannot look up the rows of the tables", DatabaseError::from(source))
         };
-        let lost =
-            lost_rows(client, &catalog, self.layout, &self.schemas, self.lost).map_err(looking_up)?;
+        let lost = lost_rows(client, &catalog, self.layout, &self.schemas, self.lost).map_err(looking_up)?;
         let mut warnings = Vec::new();
         match lost {
             Some(lost) if self.lost == LostRows::Reported => warnings.push(lost),

@@ -23,18 +23,24 @@ fn bound_elements(index: usize) -> Parsed<()> {
     Ok(())
 }
 
-/// The place of malformed JSON in an array or an envelope: the index, if it is an element, and the start in the text.
+/// The place of malformed JSON in an array or an envelope.
 #[derive(Debug, Default)]
-pub(crate) struct MalformedPlace(Cell<Option<(Option<usize>, usize)>>);
+pub(crate) struct MalformedPlace {
+    /// The index, if it is an element, and the start in the text.
+    place: Cell<Option<(Option<usize>, usize)>>,
+    /// The start of the first member beside the path that may hold events, after the last value that was read on the path. If
+    /// a brace is missing, the members after it are inside that value.
+    beside: Cell<Option<usize>>,
+}
 
 impl MalformedPlace {
     pub(crate) fn get(&self) -> Option<(Option<usize>, usize)> {
-        self.0.get()
+        self.place.get()
     }
 
     /// Notes a place, unless one further inside is known.
     fn note(&self, index: Option<usize>, start: usize) {
-        self.0.set(self.0.get().or(Some((index, start))));
+        self.place.set(self.place.get().or(Some((index, start))));
     }
 
     /// Parses an array. `each` receives the index of each element and must parse the element. The cursor is at `[`.
@@ -75,6 +81,8 @@ struct Members {
     is_partly_read: bool,
     /// The start of the last member.
     last: usize,
+    /// The start of the first object or array beside the path, after a value on the path.
+    beside: Option<usize>,
 }
 
 impl Members {
@@ -97,6 +105,9 @@ impl Members {
             } else {
                 self.is_event |= name == "EventId";
                 self.has_raw |= name == "raw";
+                if !fits && !self.found.is_empty() && matches!(cursor.peek(), Some(b'{' | b'[')) {
+                    self.beside = self.beside.or(Some(self.last));
+                }
                 cursor.skip()?;
             }
             self.is_partly_read |= fits;
@@ -156,15 +167,20 @@ impl Walk<'_, '_> {
         let mut members = Members::default();
         // A lone surrogate beside the events does not matter, and one in an event is found when that is read.
         let scanned = cursor.leniently(|cursor| members.read(cursor, step));
-        let Members { server, found, is_event, has_raw, is_partly_read, last } = members;
+        let Members { server, found, is_event, has_raw, is_partly_read, last, beside } = members;
         let inside = Enclosing { server: context.server.or(server), ..context };
         if let Err(fault) = scanned {
+            let ends_after_member = cursor.peek().is_none()
+                && cursor.at() >= last
+                && cursor.text_since(last).trim_ascii().is_empty();
             if !is_event {
                 // The last value found may contain the fault. The events before it are kept.
                 let read = self.found(cursor, event, found, tail, inside, each);
                 // Without an event before it, the whole object is the malformed value.
                 if is_partly_read {
-                    self.malformed.note(context.index, last);
+                    // The members after a missing brace are not lost: they are part of the malformed text.
+                    let inner = self.malformed.beside.get().filter(|_| ends_after_member);
+                    self.malformed.note(context.index, inner.or(beside).unwrap_or(last));
                 }
                 read?;
             }
@@ -184,6 +200,7 @@ impl Walk<'_, '_> {
             return self.nothing(cursor, tail.len() + 1, context, each);
         }
         self.found(cursor, event, found, tail, inside, each)?;
+        self.malformed.beside.set(self.malformed.beside.get().or(beside));
         cursor.return_to(end);
         Ok(())
     }
@@ -199,6 +216,7 @@ impl Walk<'_, '_> {
         each: Each<'_>,
     ) -> Parsed<()> {
         for member in found {
+            self.malformed.beside.set(None);
             cursor.return_to(member);
             cursor.peek();
             self.read(cursor, event, steps, context, &mut *each)?;

@@ -208,6 +208,17 @@ fn events_before_malformed_json_in_envelopes() {
             format!(r#""8":{{"data":{bad}}},"9":{{"data":{three}}}}}"#),
         ),
         ("*.data", format!(r#"{{"7":{{"data":{one}}},"#), r#""8":{"posted":tru,"data":[]}}"#.to_owned()),
+        // The brace after the first event is missing.
+        (
+            "*.data",
+            format!(r#"{{"7":{{"data":{one},"#),
+            format!(r#""8":{{"data":{two}}},"9":{{"data":{three}}}}}"#),
+        ),
+        (
+            "*.data",
+            format!(r#"{{"7":{{"data":{one},"#),
+            format!(r#""8":{{"data":{three}}},"9":{{"data":{bad}}}}}"#),
+        ),
         ("raw", format!(r#"[{{"raw":{}}},"#, string(&one)), format!(r#"{{"raw" {}}}]"#, string(&three))),
     ] {
         let text = format!("{before}{rest}");

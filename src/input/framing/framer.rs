@@ -9,6 +9,7 @@
 //!   length of a value; arrays in such a line are split as well.
 //! - An object on the path to the events that exceeds the maximum length of a value is split like an array: each value on
 //!   the path is a span, and other members are passed over.
+//! - An object on the path that spans several lines is split in the same way if it contains malformed JSON.
 //! - Malformed JSON extends to the end of the line that it begins in. If it spans several lines, it includes
 //!   the following more deeply indented lines and its closing bracket.
 //!
@@ -50,6 +51,9 @@ pub struct Span {
     pub surroundings: Option<Arc<Surroundings>>,
     /// For malformed JSON whose line is too long to hold: the offset from `start` of the byte that shows it.
     pub fault: Option<usize>,
+    /// For malformed JSON in an envelope, or the end of one that is not closed: the bytes of the envelope that may hold values
+    /// on the path, and that are in no span.
+    pub unread: Option<u64>,
 }
 
 /// Whether more text follows.
@@ -164,9 +168,10 @@ impl Framer {
     }
 
     /// Returns whether the text ends in an unclosed array or envelope without malformed JSON, which might have included the
-    /// end.
+    /// end, or in an envelope of which a part may hold values and is in no span.
     pub(crate) fn is_open(&self) -> bool {
-        (self.array.is_some() || !self.levels.is_empty()) && !self.array_faulty
+        let may_be_sound = !self.array_faulty || self.envelope.unread > 0;
+        (self.array.is_some() || !self.levels.is_empty()) && may_be_sound
     }
 
     /// Returns the number of lines in the framed part of the text.
@@ -239,6 +244,7 @@ impl Framer {
             Some(b'{' | b'[') if self.joint.needs_comma && !self.joint.comma && self.joint.line_feed => {
                 self.array = None;
                 self.levels.clear();
+                self.envelope.unread = 0;
             }
             Some(_) => self.scan = Some(ValueScan::new(at)),
         }
@@ -250,17 +256,44 @@ impl Framer {
         let window = self.window(text, 1);
         let is_full = window.len() - self.start > self.value_max_bytes;
         let is_last = ahead == Ahead::Nothing && !is_full;
+        let is_known = self.fault.is_some();
         let scan = self.scan.as_mut()?;
         let start = self.start;
         let scanned = self.fault.map_or_else(|| scan.advance(window), Scanned::Fault);
         let may_end = scan.may_end();
         Some(match scanned {
+            // One closing bracket too many ends an envelope early.
+            Scanned::End(end)
+                if self.path.is_some()
+                    && self.array.is_none()
+                    && self.levels.is_empty()
+                    && memchr(b'\n', &window[start..end]).is_some() =>
+            {
+                match self.ends_early(text, end - 1, ahead) {
+                    None => {
+                        self.scan = Some(ValueScan::new(start));
+                        Framed::More
+                    }
+                    Some(true) if self.enter_envelope(&window[..end]) => return None,
+                    Some(_) => self.part(text, start, end, end),
+                }
+            }
             Scanned::End(end) => self.part(text, start, end, end),
             // The rest of the line is too long to hold. The values before the fault are framed one by one.
             Scanned::Fault(_)
                 if is_full && memchr(b'\n', &window[start..]).is_none() && self.enter_envelope(window) =>
             {
                 self.fault = None;
+                return None;
+            }
+            // The values of an envelope in several lines are framed one by one, so that only one of them is malformed.
+            Scanned::Fault(fault)
+                if !is_known
+                    && !self.scans_too_much()
+                    && memchr(b'\n', &window[start..fault]).is_some()
+                    && self.enter_envelope(&window[..fault]) =>
+            {
+                self.wasted += (fault - start) as u64;
                 return None;
             }
             Scanned::Fault(fault) => self.faulty(text, fault, ahead),
@@ -331,7 +364,9 @@ impl Framer {
         self.joint = Joint { needs_comma: true, comma: false, line_feed: false };
         let (index, surroundings) = (self.index(), self.surroundings());
         self.envelope.has_values |= surroundings.is_some();
-        let span = Span { start, end, line: self.lines, index, surroundings, fault: None };
+        let may_hold_more = text.get(start) == Some(&b'{') && self.leads_on();
+        self.envelope.last_bytes = if may_hold_more { (end - start) as u64 } else { 0 };
+        let span = Span { start, end, line: self.lines, index, surroundings, fault: None, unread: None };
         self.array = self.array.map(|index| index + 1);
         self.move_to(text, next);
         self.unspanned = 0;

@@ -21,7 +21,8 @@ pub(super) fn path(path: &str) -> Arc<EventPath> {
     })
 }
 
-/// Formats the spans of segments as `line[index]/steps note text`, or `text…` for the beginning of a value that is too long.
+/// Formats the spans of segments as `line[index]/steps note text`, with `text…` for the beginning of a value that is too long,
+/// and with the bytes that were not read.
 fn shown(segments: &[Segment]) -> Vec<String> {
     let mut shown = Vec::new();
     for segment in segments {
@@ -44,7 +45,8 @@ fn shown(segments: &[Segment]) -> Vec<String> {
             let text = text.trim_end();
             let text =
                 if segment.oversized.is_some() { format!("{}…", &text[..9]) } else { text.to_owned() };
-            shown.push(format!("{}{index}{surroundings} {text}", segment.first_line + span.line));
+            let unread = span.unread.map_or(String::new(), |bytes| format!("({bytes} unread)"));
+            shown.push(format!("{}{index}{surroundings} {text}{unread}", segment.first_line + span.line));
         }
     }
     shown
@@ -176,6 +178,68 @@ fn malformed_json_costs_the_rest_of_its_line_or_one_value() {
         &format!("{{\"d\":[{event},{event}],\"x\":\"ab\nc\"}}\n{{}}\n"),
         100,
         &[&format!("1[0]/1e {event}"), &format!("1[1]/1e {event}"), "1/1 b", "2 c\"}", "3 {}"],
+    );
+}
+
+/// The other values are framed, whether the envelope can be held or not.
+#[test]
+fn malformed_json_in_envelopes_of_several_lines_costs_one_value() {
+    let entry = |id: u64, text: &str| format!("  \"{id}\": {{\n    \"data\": {{\n      {text}\n    }}\n  }}");
+    let value = |text: &str| format!("{{\n    \"data\": {{\n      {text}\n    }}\n  }}");
+    let (one, three) = ("\"a\": 1", "\"a\": 3");
+    for (bad, rejected) in [
+        ("\"a: 2", &["8/2 {\n      \"a: 2\n    }"][..]),
+        ("\"a\": 2]", &["8/2 {\n      \"a\": 2]\n    }"]),
+        ("{\"a\": 2", &["8/2 {\n      {\"a\": 2\n    }"]),
+        ("}\"a\": 2", &["8/2 {\n      }", "11/1 },"]),
+    ] {
+        let text = format!("{{\n{},\n{},\n{}\n}}\n{{}}\n", entry(1, one), entry(2, bad), entry(3, three));
+        let (first, last) = (format!("2/1 {}", value(one)), format!("12/1 {}", value(three)));
+        let mut expected = vec![first.as_str()];
+        expected.extend(rejected);
+        expected.extend([last.as_str(), "18 {}"]);
+        for value_max in [80, 1 << 20] {
+            check("*.data", &text, value_max, &expected);
+        }
+    }
+    for (bad, rejected) in [
+        ("{\"data\":{\"a:2}},", &["3/1 {\"data\":{\"a:2}},"][..]),
+        ("{\"data\":{\"a\":2}}},", &["3/1 {\"data\":{\"a\":2}}", "3/1 },"]),
+    ] {
+        let text = format!("{{\n\"1\":{{\"data\":{{}}}},\n\"2\":{bad}\n\"3\":{{\"data\":{{}}}}\n}}\n{{}}\n");
+        let mut expected = vec!["2/1 {\"data\":{}}"];
+        expected.extend(rejected);
+        expected.extend(["4/1 {\"data\":{}}", "6 {}"]);
+        check("*.data", &text, 1 << 20, &expected);
+    }
+    let text = "{\"e\":[\n{\"a\":1},\n{\"a:2},\n{\"a\":3}\n]}\n{}\n";
+    let expected = ["2[0]/1e {\"a\":1}", "3[1]/1e {\"a:2},", "4[2]/1e {\"a\":3}", "6 {}"];
+    check("e", text, 1 << 20, &expected);
+}
+
+/// The members after a missing brace are inside another one. Their bytes are noted, and the next envelope is read.
+#[test]
+fn an_envelope_that_is_not_closed_does_not_contain_the_next_one() {
+    let event = format!("{{\"a\":\"{}\"}}", "y".repeat(60));
+    let entry = |id: u64| format!("\"{id}\":{{\"data\":{event}}}");
+    let beside = format!("{{\"data\":{event}}}").len();
+    check(
+        "*.data",
+        &format!("{{{},\"2\":{{\"data\":{event},{},{}}}\n{{}}\n", entry(1), entry(3), entry(4)),
+        100,
+        &[
+            &format!("1/1 {{\"data\":{event}}}"),
+            &format!("1/2 {event}"),
+            &format!("1/1 ({} unread)", 2 * beside),
+            "2 {}",
+        ],
+    );
+    // The next one begins where a value of the first one could be.
+    check(
+        "e",
+        &format!("{{\"e\":[{event},{event},{{\"a\":\n{{\"e\":[{{}}]}}\n"),
+        100,
+        &[&format!("1[0]/1e {event}"), &format!("1[1]/1e {event}"), "1[2]/1e {\"a\":", "2 {\"e\":[{}]}"],
     );
 }
 

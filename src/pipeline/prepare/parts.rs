@@ -6,6 +6,7 @@ use crate::event::kill_event::Event;
 use crate::event::line::{Line, LineReader, MalformedValue, decoded_text};
 use crate::event::rules::ValueContext;
 use crate::event::server::Server;
+use crate::input::framing::framer::Span;
 use crate::input::segment::{LINE_MAX_BYTES, Segment};
 use crate::layout::encoder::Encoder;
 use crate::layout::rows::Rows;
@@ -131,9 +132,10 @@ impl SegmentParts {
 
     pub(crate) fn reject_oversized(&mut self, preparer: &Preparer, segment: &Segment, bytes: u64) {
         let span = segment.spans.as_deref().and_then(<[_]>::first);
-        let kind = match span.and_then(|span| span.fault) {
-            Some(byte) => FaultKind::LongLine { byte, bytes },
-            None => FaultKind::ValueTooLong { bytes, bytes_max: LINE_MAX_BYTES },
+        let kind = match span.map(|span| (span.fault, span.unread)) {
+            Some((Some(_), Some(unread))) => FaultKind::Unread { bytes: unread + bytes },
+            Some((Some(byte), None)) => FaultKind::LongLine { byte, bytes },
+            _ => FaultKind::ValueTooLong { bytes, bytes_max: LINE_MAX_BYTES },
         };
         let is_too_long = matches!(kind, FaultKind::ValueTooLong { .. });
         let path = if is_too_long { path_of_oversized(preparer, segment) } else { None };
@@ -162,6 +164,13 @@ impl SegmentParts {
         if let Some(spans) = &segment.spans {
             for span in spans {
                 let context = context_of(span);
+                if let Some(unread) = span.unread {
+                    self.reject_unclosed(span, first_line + span.line, context.index, unread);
+                    if !self.settle_rejects(&mut sink) {
+                        return;
+                    }
+                    continue;
+                }
                 let at = Origin { first_line, line: span.line, context, counted: Some(0) };
                 if !self.read_span(&mut tools, text, bytes, span.start..span.end, at, &mut sink) {
                     return;
@@ -212,8 +221,8 @@ impl SegmentParts {
         }
         if let Some(byte) = text.not_utf8 {
             let line = at.first_line + at.line_at(text.text, start);
-            let fault = FaultKind::NotUtf8 { byte };
-            self.reject_text(text.range.start + start..text.range.end, line, at.context.index, fault.into());
+            let fault = text.fault(FaultKind::NotUtf8 { byte }.into(), at.context);
+            self.reject_text(text.range.start + start..text.range.end, line, at.context.index, fault);
             return self.settle_rejects(sink);
         }
         true
@@ -280,7 +289,7 @@ impl SegmentParts {
             // Without an event among them, the elements are probably no elements, as in a line of a log.
             Err(MalformedValue { fault, element: Some((index, start)) }) if self.places.len() > stored => {
                 let line = at.first_line + at.line_at(text, start);
-                self.reject_text(base + start..span.range.end, line, index, span.fault(fault));
+                self.reject_text(base + start..span.range.end, line, index, span.fault(fault, context));
                 None
             }
             Err(MalformedValue { fault, .. }) => {
@@ -289,7 +298,8 @@ impl SegmentParts {
                 self.rows.truncate(stored);
                 self.fresh.clear();
                 let line = at.first_line + value_line;
-                self.reject_text(base + start..span.range.end, line, context.index, span.fault(fault));
+                let fault = span.fault(fault, context);
+                self.reject_text(base + start..span.range.end, line, context.index, fault);
                 None
             }
         }
@@ -307,6 +317,15 @@ impl SegmentParts {
             cause: RejectCause::Fault(fault),
             truncated: false,
         });
+    }
+
+    /// Rejects malformed JSON in an envelope of which `unread` bytes may hold events and are in no text.
+    fn reject_unclosed(&mut self, span: &Span, line: u64, index: Option<usize>, unread: u64) {
+        let kind = if unread == 0 { FaultKind::NotClosed } else { FaultKind::Unread { bytes: unread } };
+        self.reject_text(span.start..span.end, line, index, kind.into());
+        if let Some(reject) = self.fresh.last_mut() {
+            reject.truncated = unread > 0;
+        }
     }
 
     /// Passes the rejects of a value to the sink, or holds them up to a limit. Returns false to stop.

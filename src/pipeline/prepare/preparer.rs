@@ -161,6 +161,9 @@ fn envelope_key(segment: &Segment) -> String {
             let _ = write!(key, "\0{} at step {steps} {is_element} {note}", span.start);
             previous = Some(surroundings);
         }
+        if let Some(unread) = span.unread {
+            let _ = write!(key, "\0{} after {unread} unread", span.start);
+        }
     }
     key
 }

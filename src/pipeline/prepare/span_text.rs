@@ -30,9 +30,11 @@ impl<'s> SpanText<'s> {
         Self { text, range, not_utf8: Some(byte) }
     }
 
-    /// The fault of a malformed value.
-    pub(crate) fn fault(&self, fault: Fault) -> Fault {
-        self.not_utf8.map_or(fault, |byte| FaultKind::NotUtf8 { byte }.into())
+    /// The fault of a malformed value in `context`.
+    pub(crate) fn fault(&self, fault: Fault, context: ValueContext) -> Fault {
+        let fault = self.not_utf8.map_or(fault, |byte| FaultKind::NotUtf8 { byte }.into());
+        let is_inside = context.index.is_some() || context.steps.is_some();
+        if is_inside || self.text.trim_ascii().contains('\n') { fault.of_value() } else { fault }
     }
 }
 

@@ -367,3 +367,25 @@ fn a_long_malformed_line_names_the_byte() {
     );
     assert!(reason.ends_with("the remaining 20971520 bytes of the line"), "{reason}");
 }
+
+/// An envelope that is not closed, and a byte that counts from the value.
+#[test]
+fn malformed_json_in_an_envelope_has_its_place() {
+    let mut settings = preparer(Layout::Archive);
+    settings.reading.events_at = Some(Arc::new("*.data".parse().unwrap()));
+    let surroundings = Some(Arc::new(Surroundings { steps: 1, is_element: false, note: None }));
+    for (text, unread, is_truncated, reason) in [
+        ("\n", Some(0), false, "not JSON: the object that ends here is not closed"),
+        ("\n", Some(50), true, "so 50 bytes around this place, which are not in the reject file"),
+        ("{\"data\" 1}", None, false, "at byte 8 of the value"),
+    ] {
+        let mut one = segment(text.into());
+        let surroundings = surroundings.clone();
+        one.spans = Some(vec![Span { end: text.len(), surroundings, unread, ..Span::default() }]);
+        let hash = settings.hash(&one);
+        let prepared = settings.prepare(one, hash);
+        let [found] = &rejects(&prepared)[..] else { panic!("one") };
+        assert_eq!((found.text.clone(), found.truncated), (0..text.len(), is_truncated), "{reason}");
+        assert!(found.cause.reason().contains(reason), "{}", found.cause.reason());
+    }
+}

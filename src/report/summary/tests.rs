@@ -277,8 +277,7 @@ fn no_next_command_fails_again_or_has_nothing_to_do() {
         assert_eq!(purposes(&summary), expected, "{summary}");
     }
     // The reject file has only the beginnings of these values.
-    let correct =
-        "to load the values that the reject file has only the beginning of, correct the input itself, then run";
+    let correct = "to load the values that the reject file has only the beginning of, correct the input itself, then run";
     let truncated = |kinds: usize, advised: Option<AdvisedCommands>| {
         let mut summary = all_rejected(RunStatus::Rejects, advised);
         summary.reasons.others = 0;

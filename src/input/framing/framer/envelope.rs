@@ -2,6 +2,7 @@
 //!
 //! Each value on the path becomes a span of its own. If it is too long as well, the framer follows the path further.
 
+use std::mem;
 use std::sync::Arc;
 
 use memchr::memrchr;
@@ -10,6 +11,9 @@ use crate::input::framing::framer::separators::is_space;
 use crate::input::framing::framer::{Ahead, Framed, Framer, Joint};
 use crate::input::framing::path::{EventPath, Surroundings};
 use crate::input::framing::scan::{DEPTH_MAX, Scanned, ValueScan};
+
+/// The maximum number of separators examined after the end of an envelope.
+const LOOK_AHEAD_BYTES: usize = 4 << 10;
 
 /// The maximum length of a text that matters for events, with its quotes, in bytes.
 const NOTE_BYTES_MAX: usize = 64;
@@ -21,6 +25,8 @@ pub(crate) struct EnvelopeLevel {
     inside: Arc<Surroundings>,
     /// Its index, if it is an element of an array.
     index: Option<u64>,
+    /// Whether it is an object with a value on the path so far.
+    has_value: bool,
 }
 
 impl EnvelopeLevel {
@@ -37,6 +43,15 @@ pub(crate) struct EnvelopeSoFar {
     pub(crate) is_spread: bool,
     /// Whether it has a whole value on the path.
     pub(crate) has_values: bool,
+    /// The column of its first byte.
+    pub(crate) column: usize,
+    /// Whether the member that is being passed over is an object or an array after a value on the path. If a brace is missing,
+    /// it may hold events.
+    counts_aside: bool,
+    /// The bytes of such members.
+    pub(crate) unread: u64,
+    /// The bytes of the last span, if it is an object around values. If a brace is missing, it may hold other members.
+    pub(crate) last_bytes: u64,
 }
 
 /// The state of passing over a member beside the path.
@@ -96,10 +111,12 @@ impl Framer {
             note: outer.and_then(|outer| outer.note.clone()),
         };
         if self.levels.is_empty() {
-            self.envelope = EnvelopeSoFar::default();
+            let column = self.column_of(text, self.start);
+            self.envelope = EnvelopeSoFar { column, ..EnvelopeSoFar::default() };
             self.array_faulty &= self.array.is_some();
         }
-        self.levels.push(EnvelopeLevel { inside: Arc::new(inside), index: self.array.take() });
+        let index = self.array.take();
+        self.levels.push(EnvelopeLevel { inside: Arc::new(inside), index, has_value: false });
         self.array = is_array.then_some(0);
         self.joint = Joint::default();
         self.scan = None;
@@ -113,16 +130,32 @@ impl Framer {
         let index = self.levels.pop().and_then(|level| level.index);
         self.array = index.map(|index| index + 1);
         self.joint = Joint { needs_comma: true, ..Joint::default() };
+        self.envelope.last_bytes = 0;
+        if self.levels.is_empty() {
+            self.envelope.unread = 0;
+        }
         self.move_to(text, end);
     }
 
-    /// Leaves the whole envelope, because the rest of its line is malformed.
+    /// Returns whether the path leads into the values at `start`.
+    pub(crate) fn leads_on(&self) -> bool {
+        let steps = self.levels.last().map(|level| level.inside.steps);
+        self.path.as_ref().zip(steps).is_some_and(|(path, steps)| steps < path.steps.len())
+    }
+
+    /// Takes the number of bytes that may hold events and are in no span, unless it is 0.
+    pub(crate) fn take_unread(&mut self) -> Option<u64> {
+        Some(mem::take(&mut self.envelope.unread)).filter(|unread| *unread > 0)
+    }
+
+    /// Leaves the whole envelope, because the rest of its line is malformed, or it is not closed.
     pub(crate) fn leave_envelope(&mut self) {
         if let Some(outermost) = self.levels.first() {
             self.array = outermost.index.map(|index| index + 1);
             self.joint = Joint::default();
             self.levels.clear();
             self.aside = None;
+            self.envelope.unread = 0;
         }
     }
 
@@ -153,16 +186,33 @@ impl Framer {
         if self.aside.is_some() {
             return self.pass_aside(text, ahead);
         }
-        let at = skip_between(text, self.start);
+        let (start, at) = (self.start, skip_between(text, self.start));
+        // The last separator is kept for the case that the object is not closed.
+        let blank = self.skip_to(text, at.saturating_sub(1).max(start));
+        self.joint.line_feed |= text[start..at].contains(&b'\n');
+        if blank.is_some() {
+            return blank;
+        }
+        match text.get(at) {
+            None if ahead == Ahead::Nothing => return self.skip_to(text, at).or(Some(Framed::End)),
+            None => return Some(Framed::More),
+            Some(b'{' | b'[') if at > self.start && self.is_outside(text, at) => {
+                return Some(self.unclosed(text, at));
+            }
+            Some(_) => {}
+        }
         if let Some(blank) = self.skip_to(text, at) {
             return Some(blank);
         }
         let window = self.window(text, 1);
         let is_full = window.len() - at > self.value_max_bytes;
         match window.get(at) {
-            None if ahead == Ahead::Nothing => return Some(Framed::End),
             None => return Some(Framed::More),
-            Some(b'}') => self.leave(text, at + 1),
+            Some(b'}') => match self.ends_early(text, at, ahead) {
+                None => return Some(Framed::More),
+                Some(true) => self.malformed(at, at),
+                Some(false) => self.leave(text, at + 1),
+            },
             Some(b'"') => match MemberHead::of(window, at) {
                 MemberHead::Value(key, value) => self.begin_member(text, key, value),
                 MemberHead::Open if is_full => self.malformed(at, at),
@@ -175,14 +225,48 @@ impl Framer {
         None
     }
 
+    /// Returns whether a value at `at` begins a line, and not further right than the envelope. Within an object it has no key.
+    fn is_outside(&self, text: &[u8], at: usize) -> bool {
+        self.joint.line_feed && self.column_of(text, at) <= self.envelope.column
+    }
+
+    /// Returns whether the bracket at `at` closes the outermost value, but a comma and another member follow, or none if more
+    /// text is needed.
+    pub(crate) fn ends_early(&self, text: &[u8], at: usize, ahead: Ahead) -> Option<bool> {
+        if self.levels.len() > 1 || self.levels.iter().any(|level| level.index.is_some()) {
+            return Some(false);
+        }
+        let following = &text[at + 1..text.len().min(at + 1 + LOOK_AHEAD_BYTES)];
+        let next = skip_between(following, 0);
+        match following.get(next) {
+            None if ahead == Ahead::More && following.len() < LOOK_AHEAD_BYTES => None,
+            Some(b'"') => Some(following[..next].contains(&b',')),
+            _ => Some(false),
+        }
+    }
+
+    /// Leaves an envelope that is not closed before the value at `at`. The separator before that is the place of the fault.
+    fn unclosed(&mut self, text: &[u8], at: usize) -> Framed {
+        let unread = self.envelope.unread + self.envelope.last_bytes;
+        let mut framed = self.part(text, at - 1, at, at);
+        if let Framed::Span { span, .. } = &mut framed {
+            span.unread = Some(unread);
+        }
+        self.leave_envelope();
+        framed
+    }
+
     /// Begins the value of a member.
     fn begin_member(&mut self, text: &[u8], key: &[u8], value: usize) {
-        let (Some(path), Some(level)) = (&self.path, self.levels.last()) else { return };
+        let (Some(path), Some(level)) = (&self.path, self.levels.last_mut()) else { return };
+        self.joint = Joint::default();
         // The steps of the values include that of the key.
         let step = path.steps.get(level.inside.steps.saturating_sub(1));
         if step.is_some_and(|step| fits(step.as_deref(), key)) {
+            level.has_value = true;
             self.scan = Some(ValueScan::new(value));
         } else {
+            self.envelope.counts_aside = level.has_value && matches!(text[value], b'{' | b'[');
             let may_be_note = path.note_keys.iter().any(|note| note.as_bytes() == key);
             self.aside = Some(Aside::Value(ValueScan::new(value), may_be_note));
         }
@@ -198,6 +282,15 @@ impl Framer {
 
     /// Passes over a member beside the path, without holding it.
     fn pass_aside(&mut self, text: &[u8], ahead: Ahead) -> Option<Framed> {
+        let start = self.start;
+        let found = self.pass_on(text, ahead);
+        if self.envelope.counts_aside {
+            self.envelope.unread += (self.start - start) as u64;
+        }
+        found
+    }
+
+    fn pass_on(&mut self, text: &[u8], ahead: Ahead) -> Option<Framed> {
         let mut aside = self.aside.take()?;
         if let Aside::Value(scan, may_be_note) = &mut aside {
             match scan.advance(text) {

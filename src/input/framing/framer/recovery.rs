@@ -31,9 +31,11 @@ impl Framer {
             None => return Framed::More,
         };
         // The rest of a line that holds the whole envelope so far includes its end.
-        let ends_envelope = fault <= end && !self.envelope.is_spread;
-        let (end, next) = if fault > end {
-            match self.deeper_lines(text, end, ahead) {
+        let is_end = fault <= end || self.is_cut_before(text, end, fault);
+        let ends_envelope = !self.envelope.is_spread && is_end;
+        let is_in_lines = !self.levels.is_empty() && self.envelope.is_spread;
+        let (end, next) = if fault > end || is_in_lines {
+            match self.deeper_lines(text, end, ahead, fault > end) {
                 Some(found) => found,
                 None => return Framed::More,
             }
@@ -42,7 +44,12 @@ impl Framer {
         };
         self.wasted += (fault - start) as u64;
         self.array_faulty = true;
-        let framed = self.part(text, start, end, next);
+        let unread = self.take_unread();
+        let mut framed = self.part(text, start, end, next);
+        if let Framed::Span { span, .. } = &mut framed {
+            span.unread = unread;
+        }
+        self.envelope.last_bytes = 0;
         self.joint.needs_comma = false;
         self.long_line &= next <= end;
         if ends_envelope {
@@ -51,9 +58,26 @@ impl Framer {
         framed
     }
 
+    /// Returns whether malformed JSON that ends at the line feed `end` is the end of an envelope that is cut off: the next line,
+    /// which contains the fault or is before it, begins with another value, and not further right than the envelope.
+    fn is_cut_before(&self, text: &[u8], end: usize, fault: usize) -> bool {
+        let next = text[..text.len().min(fault + 1)][end..].iter().position(|byte| !is_space(*byte));
+        next.is_some_and(|next| {
+            let at = end + next;
+            matches!(text[at], b'{' | b'[') && self.column_of(text, at) <= self.envelope.column
+        })
+    }
+
     /// Finds the lines after `end` that are indented deeper than the value at `start`. Returns their end and the start of
-    /// the next text, or none if more text is needed.
-    fn deeper_lines(&self, text: &[u8], mut end: usize, ahead: Ahead) -> Option<(usize, usize)> {
+    /// the next text, or none if more text is needed. A closing bracket after them is included, and without them only if the
+    /// value `spans_lines`.
+    fn deeper_lines(
+        &self,
+        text: &[u8],
+        mut end: usize,
+        ahead: Ahead,
+        mut spans_lines: bool,
+    ) -> Option<(usize, usize)> {
         let column = self.indent(text);
         let text = self.window(text, 2);
         let is_last = ahead == Ahead::Nothing || text.len() - self.start > self.value_max_bytes * 2;
@@ -65,9 +89,12 @@ impl Framer {
                 None if is_last => break,
                 None => return None,
                 Some(b'\n') => line += indent + 1,
-                Some(b'}' | b']') if indent == column => return Some((line + indent + 1, line + indent + 1)),
+                Some(b'}' | b']') if spans_lines && indent == column => {
+                    return Some((line + indent + 1, line + indent + 1));
+                }
                 Some(_) if indent <= column => break,
                 Some(_) => {
+                    spans_lines = true;
                     let newline = memchr(b'\n', &text[line..]).map(|found| line + found);
                     end = newline.or(is_last.then_some(text.len()))?;
                     next = text.len().min(end + 1);
@@ -90,6 +117,7 @@ impl Framer {
     /// Begins to skip the value at `start`.
     pub(crate) fn too_long(&mut self, text: &[u8]) -> Framed {
         let (fault, scan) = (self.fault.take(), self.scan.take());
+        let unread = if fault.is_some() { self.take_unread() } else { None };
         let known = Span {
             start: self.start,
             end: text.len(),
@@ -97,6 +125,7 @@ impl Framer {
             index: self.index(),
             surroundings: self.surroundings(),
             fault: fault.map(|fault| fault - self.start),
+            unread,
         };
         self.skipping = Some(match (fault, scan) {
             (None, Some(scan)) => {
