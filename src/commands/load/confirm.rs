@@ -54,8 +54,8 @@ impl ReloadCommands {
 /// Looks up everything that the run reported as stored. Missing events become unfinished, and the run fails. `reloads` are the
 /// commands that load the input again.
 ///
-/// A run that has failed keeps its failure. If the database is away or the program panicked, the events are not confirmed: the
-/// next run looks them up.
+/// A run that has failed keeps its failure. If the database was unreachable or the program panicked, the events are not
+/// confirmed: the database cannot be asked.
 pub(crate) fn confirm(
     store: &PostgresStore,
     report: &mut RunReport,
