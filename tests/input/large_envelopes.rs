@@ -263,7 +263,7 @@ fn large_values_without_events_are_corrected_in_the_input() {
     work.write("dump.json", json!({ "text": "x".repeat(LINE_MAX_BYTES) }).to_string());
     let run = work.program(&["load", "dump.json"]).env("DATABASE_URL", &database.url()).expect(3);
     assert!(run.stdout.contains("correct the input itself"), "{}", run.stdout);
-    assert!(run.stdout.trim_end().ends_with(" load dump.json"), "{}", run.stdout);
+    assert!(run.stdout.trim_end().ends_with(" dump.json"), "{}", run.stdout);
     assert!(!run.stdout.contains("to load the corrected rejects"), "{}", run.stdout);
 }
 
