@@ -3,7 +3,7 @@
 
 use crate::faults::ledger::{load_and_change, load_while};
 use crate::support::cluster::{Cluster, Database};
-use crate::support::dumps::{generated, join, small_event};
+use crate::support::dumps::{generated, join, small_event, version};
 use crate::support::log_case;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_tables};
@@ -35,6 +35,22 @@ fn events_removed_together_with_the_ledger_are_missed() {
         work.load(&database, &[]).stdin(&dump[..]).expect(0).summary().check(&[("inserted", 20)]);
         assert_tables(&database, "americas", &expected);
     }
+}
+
+/// The other loader's version of the events has no loot.
+#[test]
+fn rows_that_another_update_removes_are_not_missed() {
+    let (with_loot, without): (Vec<_>, Vec<_>) =
+        (1..=20).map(|id| (version(id, 1), small_event(id).to_string())).unzip();
+    let (dump, update) = (join(&with_loot), join(&without));
+    let database = Cluster::shared().database("updated");
+    let work = Workplace::new();
+    let ended = load_while(&work, &database, &dump, || {
+        let other = work.load(&database, &["--on-conflict", "update"]).stdin(&update[..]).expect(0);
+        other.summary().check(&[("updated", 20)]);
+    });
+    ended.expect(0).summary().check(&[("inserted", 20), ("unfinished", 0)]);
+    assert_tables(&database, "americas", &expect(&update, Nul::Reject).tables);
 }
 
 /// A load that fails for another reason looks up its events, too.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::load::duplicates::places;
 use crate::support::cluster::Cluster;
-use crate::support::dumps::{join, version};
+use crate::support::dumps::{join, small_event, version};
 use crate::support::eventually;
 use crate::support::oracle::{Nul, Tables, expect};
 use crate::support::program::{Reject, Workplace, assert_tables};
@@ -49,6 +49,19 @@ fn the_last_of_several_versions_wins() {
         run.summary().check(&[("events", 400), ("inserted", 30)]);
         assert_tables(&database, "americas", &last_wins(&lines));
     }
+}
+
+/// The confirmation of the first segment finds its events without loot.
+#[test]
+fn a_later_version_without_loot_is_no_lost_row() {
+    let database = Cluster::shared().database("update_fewer");
+    let mut lines: Vec<String> = (1..=20).map(|id| version(id, 1)).collect();
+    lines.extend((1..=20).map(|id| small_event(id).to_string()));
+    let work = Workplace::new();
+    let load = work.load(&database, &["--on-conflict", "update"]);
+    let run = load.segment_bytes(4 << 10).workers(1).stdin(join(&lines)).expect(0);
+    run.summary().check(&[("inserted", 20), ("updated", 20), ("unfinished", 0)]);
+    assert_tables(&database, "americas", &last_wins(&lines));
 }
 
 #[test]

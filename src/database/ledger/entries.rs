@@ -36,6 +36,11 @@ impl LedgerScope {
         Self { schema: quote_identifier(schema), server: server.name(), layout: layout.name() }
     }
 
+    /// `kill_load_segment` with its schema.
+    pub(crate) fn segment_table(&self) -> String {
+        format!("{}.kill_load_segment", self.schema)
+    }
+
     /// The statement that finds the segments' rows. It has no parameters, so that other statements can be sent with it.
     pub(crate) fn question(&self, hashes: &[SegmentHash]) -> String {
         let Self { schema, server, layout } = self;

@@ -38,6 +38,9 @@ use uuid::Uuid;
 /// The most claims per [`Store::look_again`]. Each claim is an entry in the server's shared lock table.
 const CLAIMS_MAX: usize = 64;
 
+/// A look-up of the reported segments.
+type Ask = fn(&StoredQuestion, &mut Client, &[ReportedSegment]) -> Result<StoredAnswer, DatabaseError>;
+
 /// Stores segments in PostgreSQL.
 #[derive(Debug)]
 pub(crate) struct PostgresStore {
@@ -155,11 +158,11 @@ impl PostgresStore {
         if reported.is_empty() {
             return Ok(MissingSegments::default());
         }
-        let mut answer = self.ask_stored(&reported, deadline)?;
+        let mut answer = self.ask_stored(StoredQuestion::ask, &reported, deadline)?;
         if self.question.lacks_rows(&answer, &reported) {
             // Another load may have stored deleted events again between two look-ups.
             let earlier = answer;
-            answer = self.ask_stored(&reported, deadline)?;
+            answer = self.ask_stored(StoredQuestion::ask_again, &reported, deadline)?;
             answer.add_rows(earlier);
         }
         // Changes no value. Its COMMIT waits until synchronous standbys have all earlier commits.
@@ -236,12 +239,13 @@ impl PostgresStore {
 
     fn ask_stored(
         &self,
+        ask: Ask,
         reported: &Arc<Vec<ReportedSegment>>,
         deadline: &Deadline,
     ) -> Result<StoredAnswer, StoreError> {
         let (question, reported) = (Arc::clone(&self.question), Arc::clone(reported));
         self.manager.ask_apart("checking the stored segments", deadline, move |client| {
-            question.ask(client, &reported)
+            ask(&question, client, &reported)
         })
     }
 
