@@ -114,7 +114,7 @@ fn child_rows_without_their_event_are_completed_and_keep_what_users_added() {
     }
 }
 
-/// The row in the dump of no child table has a stored key, so nothing collides.
+/// No child row of the dump is stored, so nothing collides.
 #[test]
 fn child_rows_that_are_not_in_the_dump_are_removed_with_the_load_of_their_event() {
     let work = Workplace::new();
