@@ -152,6 +152,22 @@ fn an_event_whose_left_row_cannot_be_deleted_is_rejected() {
     assert_eq!(texts(&database, "select count(*)::text from bounty"), ["7"]);
 }
 
+/// The search writes events several times, in parts.
+#[test]
+fn a_search_for_refused_events_keeps_child_rows_without_their_event() {
+    let work = Workplace::new();
+    let database = loaded(&work, "archive");
+    let sql = "alter table kill_player add note text; update kill_player set note = 'mine';
+             delete from kill_event where event_id < 3; delete from kill_loot where event_id = 1;
+             alter table kill_event add constraint refused check (event_id <> 2) not valid";
+    database.client().batch_execute(sql).expect("changes");
+    let run = work.load(&database, &["--force"]).stdin(before()).expect(3);
+    run.summary().check(&[("inserted", 1), ("duplicate", 1), ("rejected", 1)]);
+    assert_eq!(run.rejects()[0].line(), 2);
+    assert_eq!(texts(&database, "select count(note)::text from kill_player"), ["6"]);
+    assert_eq!(texts(&database, "select event_id::text from kill_loot order by 1"), ["1", "2", "3"]);
+}
+
 /// A referenced row cannot be deleted. The event is rejected and stays unchanged.
 #[test]
 fn an_event_whose_row_cannot_be_deleted_is_rejected_unchanged() {
