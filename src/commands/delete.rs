@@ -33,7 +33,7 @@ use crate::report::format::counted;
 use crate::report::snapshot::{LiveRun, RunTask};
 use crate::report::summary::RunStatus;
 use crate::report::terminal::progress::Progress;
-use crate::settings::delete::{DeleteSettings, DeletionTarget};
+use crate::settings::delete::DeleteSettings;
 use crate::settings::environment::Environment;
 use crate::settings::event::EventSettings;
 use anyhow::Context as _;
@@ -59,14 +59,8 @@ pub(crate) fn run(
     process: &Process<'_>,
 ) -> Result<ExitStatus, CommandError> {
     let begun = Instant::now();
-    let (mut reader, mut found) = (None, FoundSources::default());
-    let find = |settings: &DeleteSettings| {
-        found = FoundSources::find(settings.sources(), &[]);
-        found.sources.clone()
-    };
-    let settings = DeleteSettings::new(args, env, Timestamp::now())?
-        .with_sources(find)
-        .named(|settings| sources::first_server(settings.sources(), &settings.event, &mut reader))?;
+    let mut settings = DeleteSettings::new(args, env, Timestamp::now())?;
+    let mut found = FoundSources::find(&settings.sources, &[], &mut settings.event)?;
     found.check()?;
     let EventSettings { server, layout, .. } = settings.event;
     let hints = SchemaHints::new(&args.database, args.event.layout.as_deref(), env);
@@ -105,18 +99,15 @@ pub(crate) fn run(
         monitor: Arc::clone(&monitor),
         shutdown: Arc::clone(&shutdown),
         manager: Some(database.manager.clone()),
-        bytes_total: match &settings.events {
-            DeletionTarget::Before(_) => None,
-            DeletionTarget::Of(sources) => sources::bytes_total(sources),
-        },
+        bytes_total: sources::bytes_total(&found.sources).filter(|_| settings.before.is_none()),
         task: RunTask::Delete,
     };
     let progress = Progress::start(live, (*screen).clone(), None).context(NO_THREAD)?;
     let is_all_found = found.errors.is_empty();
-    let done = match &settings.events {
-        DeletionTarget::Before(time) => deletion.before(*time),
-        DeletionTarget::Of(sources) => {
-            let done = deletion.of_dumps(sources, reader, &monitor);
+    let done = match settings.before {
+        Some(time) => deletion.before(time),
+        None => {
+            let done = deletion.of_dumps(&found.sources, found.reader.take(), &monitor);
             let unread = found.source_errors().into_iter().next();
             done.and(unread.map_or(Ok(()), |error| Err(EarlyEnd::Failed(CommandError::Other(error.into())))))
         }
@@ -137,10 +128,7 @@ pub(crate) fn run(
         dry_run: args.dry_run,
         server,
         layout,
-        before: match settings.events {
-            DeletionTarget::Before(time) => Some(time),
-            DeletionTarget::Of(_) => None,
-        },
+        before: settings.before,
         events: tally.events,
         deleted: tally.deleted.events,
         not_stored: tally.events - tally.rejected - tally.deleted.events,

@@ -50,19 +50,14 @@ pub(crate) fn run(
     quiet: bool,
     process: &Process<'_>,
 ) -> Result<ExitStatus, CommandError> {
-    let (mut reader, mut found) = (None, FoundSources::default());
-    let find = |settings: &VerifySettings| {
-        found = FoundSources::find(&settings.sources, &[]);
-        found.sources.clone()
-    };
-    let settings = VerifySettings::new(args, env)?
-        .with_sources(find)
-        .named(|settings| sources::first_server(&settings.sources, &settings.event, &mut reader))?;
+    let mut settings = VerifySettings::new(args, env)?;
+    let mut found = FoundSources::find(&settings.sources, &[], &mut settings.event)?;
     found.check()?;
+    settings.sources.clone_from(&found.sources);
     let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
     let hints = SchemaHints::new(&args.database, args.event.layout.as_deref(), env);
     let Compared { mut report, mut sources_whole, stopped } =
-        compare(&settings, reader, piped_verify(args, env), &hints, &database.manager, process)?;
+        compare(&settings, found.reader.take(), piped_verify(args, env), &hints, &database.manager, process)?;
     sources_whole &= found.errors.is_empty();
     report.again = stopped.map(|_| verify_again(args, env));
     match database.close() {

@@ -13,10 +13,7 @@ fn load(variables: &[(&str, &str)], args: &LoadArgs) -> Result<LoadSettings, Str
         let found = variables.iter().chain(&required).find(|(key, _)| *key == name);
         found.map(|(_, value)| (*value).to_owned())
     };
-    let settings = LoadSettings::new(args, Environment(&get));
-    settings
-        .and_then(|settings| settings.named(|_| Ok(None)))
-        .map_err(|error: SettingError| error.to_string())
+    LoadSettings::new(args, Environment(&get)).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -160,8 +157,8 @@ fn the_borders_of_each_variable() {
             assert!(words.contains(name) && words.contains(&format!("'{value}'")), "{words}");
             assert!(words.contains(wanted), "{words}");
         }
-        let is_needed = *name == "ALBION_SERVER";
-        assert_eq!(with("").is_err(), is_needed, "an empty {name} is not set");
+        let unset = with("").unwrap_or_else(|words| panic!("an empty {name} is not set: {words}"));
+        assert_eq!(unset.event.reading.must_name_server, *name == "ALBION_SERVER");
     }
     let above = [("DATABASE_URL", "postgresql://db/kills"), ("DATABASE_POOL_MIN", "11")];
     assert!(
@@ -240,21 +237,14 @@ fn no_secret_is_printed_for_debugging() {
     assert!(shown.contains("\"db\"") && shown.contains("5432"), "{shown}");
 }
 
+/// The first event names it.
 #[test]
-fn the_server_in_the_events_is_used_if_none_is_set() {
-    let load = |variables: &[(&str, &str)], named| {
-        let get =
-            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        let args = LoadArgs { dry_run: true, ..LoadArgs::default() };
-        let settings =
-            LoadSettings::new(&args, Environment(&get))?.named(|_| Ok::<_, SettingError>(named))?;
-        let pipeline = settings.pipeline(PipedCommand::default());
-        assert_eq!(pipeline.server, settings.event.server);
-        Ok::<_, SettingError>((pipeline.server, pipeline.reading.must_name_server))
-    };
-    assert_eq!(load(&[], Some(Server::Asia)).unwrap(), (Server::Asia, true));
-    assert_eq!(load(&[("ALBION_SERVER", "EU")], Some(Server::Asia)).unwrap(), (Server::Europe, false));
-    assert!(load(&[], None).unwrap_err().to_string().contains("the game server is required"));
+fn the_run_is_for_the_server_that_is_found_later() {
+    let args = LoadArgs { dry_run: true, ..LoadArgs::default() };
+    let mut settings = LoadSettings::new(&args, Environment(&|_| None)).unwrap();
+    settings.event.server = Server::Asia;
+    let pipeline = settings.pipeline(PipedCommand::default());
+    assert_eq!((pipeline.server, pipeline.reading.must_name_server), (Server::Asia, true));
 }
 
 #[test]

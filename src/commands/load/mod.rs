@@ -18,7 +18,7 @@ use crate::commands::common::next_steps::SchemaHints;
 use crate::commands::common::process::Process;
 use crate::commands::common::signals::{DrainPolicy, Listener};
 use crate::commands::common::sources::FoundSources;
-use crate::commands::common::{next_steps as next, sources};
+use crate::commands::common::next_steps as next;
 use crate::commands::load::advice::advise;
 use crate::commands::load::confirm::ReloadCommands;
 use crate::commands::load::load_summary::{Printed, stop_summary};
@@ -37,7 +37,7 @@ use crate::report::summary::Summary;
 use crate::settings::LoadSettings;
 use crate::settings::environment::Environment;
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
@@ -49,14 +49,11 @@ pub(crate) fn run(
     quiet: bool,
     process: &Process<'_>,
 ) -> Result<ExitStatus, CommandError> {
-    let (mut reader, mut found) = (None, FoundSources::default());
-    let find = |settings: &LoadSettings| {
-        found = FoundSources::find(&settings.named, &settings.written());
-        found.sources.clone()
-    };
-    let settings = LoadSettings::new(args, env)?
-        .with_sources(find)
-        .named(|settings| sources::first_server(&settings.sources, &settings.event, &mut reader))?;
+    let mut settings = LoadSettings::new(args, env)?;
+    let written = [&settings.rejects, &settings.metrics_file].into_iter().flatten();
+    let written: Vec<&Path> = written.map(PathBuf::as_path).collect();
+    let mut found = FoundSources::find(&settings.named, &written, &mut settings.event)?;
+    settings.sources.clone_from(&found.sources);
     // Before anything is written, including the metrics file.
     refuse_overwriting(&settings)?;
     let id = Uuid::new_v4();
@@ -73,7 +70,7 @@ pub(crate) fn run(
     let monitor = Arc::<Monitor>::default();
     let parts = LoadParts {
         settings: &settings,
-        reader: Cell::new(reader),
+        reader: Cell::new(found.reader.take()),
         unread: Cell::new(found.source_errors()),
         piped: next::piped_load(args, env),
         reloads: ReloadCommands::new(args, env),
