@@ -7,7 +7,8 @@ use crate::event::forms::envelope::EventsAt;
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use crate::layout::Layout;
-use crate::pipeline::prepare::preparer::{Battle, Reading};
+use crate::layout::rows::DuplicatePolicy;
+use crate::pipeline::prepare::preparer::{Battle, Preparer, Reading};
 use crate::settings::environment::{Environment, SettingError};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -55,6 +56,17 @@ impl EventSettings {
                 tables: None,
             },
         })
+    }
+
+    /// Prepares segments for `verify` and `delete`. Of repeated events the first one counts.
+    pub(crate) fn preparer(&self) -> Preparer {
+        Preparer {
+            layout: self.layout,
+            server: self.server,
+            nul: self.nul,
+            repeats: DuplicatePolicy::KeepFirst,
+            reading: self.reading.clone(),
+        }
     }
 }
 

@@ -15,8 +15,7 @@ mod unchanged;
 
 use crate::cli::LoadArgs;
 use crate::commands::common::next_steps::SchemaHints;
-use crate::commands::common::process::Process;
-use crate::commands::common::signals::{DrainPolicy, Listener};
+use crate::commands::common::signals::{DrainPolicy, Listener, Process};
 use crate::commands::common::sources::FoundSources;
 use crate::commands::common::next_steps as next;
 use crate::commands::load::advice::advise;
@@ -61,9 +60,8 @@ pub(crate) fn run(
     let printed = Printed { is_json: args.json, is_quiet: quiet };
     let mut next = next::commands(args, env);
     let stop = stop_summary(&settings, id, next.clone(), args.dry_run, printed);
-    let Process { signals, panics, screen } = process;
     let policy = DrainPolicy::of_load(settings.drain_timeout);
-    let requests = Listener::start(signals, panics, &shutdown, policy, (*screen).clone(), Some(stop))?;
+    let requests = Listener::start(process, &shutdown, policy, Some(stop))?;
     let (rejects, listener) = prepare(&settings, &mut found, id, process.screen)
         .inspect_err(|_| write_failure_metrics(&settings, id))?;
     let started = Instant::now();

@@ -1,8 +1,7 @@
 //! The inputs of a load.
 
 use crate::commands::common::next_steps::SchemaHints;
-use crate::commands::common::process::Process;
-use crate::commands::common::signals::Listener;
+use crate::commands::common::signals::{Listener, Process};
 use crate::commands::load::confirm::ReloadCommands;
 use crate::input::convert::PipedCommand;
 use crate::input::reader::Reader;
