@@ -20,8 +20,8 @@ use crate::commands::common::sources::FoundSources;
 use crate::commands::common::next_steps as next;
 use crate::commands::load::advice::advise;
 use crate::commands::load::confirm::ReloadCommands;
-use crate::commands::load::load_summary::{Printed, stop_summary};
-use crate::commands::load::outcome::{cause, is_logged, outcome};
+use crate::commands::load::load_summary::{Printed, empty_summary, print, print_when_stopped};
+use crate::commands::load::outcome::{cause, has_succeeded, is_logged, outcome};
 use crate::commands::load::outputs::{prepare, refuse_overwriting, write_failure_metrics};
 use crate::commands::load::parts::LoadParts;
 use crate::commands::load::recorded_run::StoreFigures;
@@ -59,7 +59,7 @@ pub(crate) fn run(
     let shutdown = Arc::<Shutdown>::default();
     let printed = Printed { is_json: args.json, is_quiet: quiet };
     let mut next = next::commands(args, env);
-    let stop = stop_summary(&settings, id, next.clone(), args.dry_run, printed);
+    let stop = print_when_stopped(empty_summary(&settings, id, next.clone(), args.dry_run), printed);
     let policy = DrainPolicy::of_load(settings.drain_timeout);
     let requests = Listener::start(process, &shutdown, policy, Some(stop))?;
     let (rejects, listener) = prepare(&settings, &mut found, id, process.screen)
@@ -103,10 +103,6 @@ pub(crate) fn run(
     let summary = Summary {
         lacks_metrics: metrics.is_err(),
         status,
-        run: id,
-        server: settings.event.server,
-        layout: settings.event.layout,
-        files: load_summary::file_count(&settings),
         counts: report.counts,
         bytes_read: report.bytes_read,
         bytes_uncompressed: report.bytes_uncompressed,
@@ -119,17 +115,12 @@ pub(crate) fn run(
         error: cause(&report, in_full),
         is_logged: is_logged(&report),
         database_failed: matches!(exit_status, ExitStatus::DatabaseFailed | ExitStatus::DatabaseRefused),
-        dry_run: args.dry_run,
-        next,
+        ..empty_summary(&settings, id, next, args.dry_run)
     };
     // If the summary cannot be printed, a failed load keeps its own exit code.
-    if let Err(error) = load_summary::print(&summary, printed).and(metrics) {
+    if let Err(error) = print(&summary, printed).and(metrics) {
         log::error!("{}", in_full(error.as_ref()));
-        return Ok(if has_stored_all(exit_status) { ExitStatus::Failed } else { exit_status });
+        return Ok(if has_succeeded(&report) { ExitStatus::Failed } else { exit_status });
     }
     Ok(exit_status)
-}
-
-fn has_stored_all(exit_status: ExitStatus) -> bool {
-    matches!(exit_status, ExitStatus::Complete | ExitStatus::Rejects)
 }
