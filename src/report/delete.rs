@@ -55,10 +55,6 @@ struct DeleteJson<'r> {
 
 impl DeleteReport {
     /// One JSON object, without a newline.
-    ///
-    /// # Errors
-    ///
-    /// Never, in practice: all fields are numbers and text.
     pub(crate) fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string(&DeleteJson {
             status: self.status.name(),

@@ -8,7 +8,6 @@ use crate::error_chain::{in_lines, without_hint};
 use crate::layout::table::Distribution;
 use crate::report::format::{bytes, counted, rfc3339, setting, utc};
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -155,26 +154,16 @@ impl HealthReport {
 
     /// The JSON of `health --json` and `/health`.
     pub(crate) fn to_json(&self) -> Value {
-        let mut json = self.stable_json();
-        // Only Citus has nodes.
-        let nodes = self.inspection.as_ref().map(|inspection| &inspection.nodes);
-        if let Some(nodes) = nodes.filter(|nodes| !nodes.is_empty()) {
-            let nodes = nodes.iter().map(|node| json!({"name": node.name, "available": node.is_there}));
-            json["nodes"] = nodes.collect();
-        }
-        json
-    }
-
-    /// The fields that are present for every database.
-    fn stable_json(&self) -> Value {
         let server = self.status.server.as_ref();
-        let connections = server.map(|server| ServerConnections {
-            max: server.connections_max,
-            reserved: server.connections_reserved,
-            used: server.connections_used,
-            free: server.connections_free(),
-        });
-        json!({
+        let connections = |server: &ServerHealth| {
+            json!({
+                "max": server.connections_max,
+                "reserved": server.connections_reserved,
+                "used": server.connections_used,
+                "free": server.connections_free(),
+            })
+        };
+        let mut json = json!({
             "healthy": self.status.is_healthy(),
             "error": self.status.error,
             "server_version": server.map(|server| &server.version),
@@ -188,21 +177,20 @@ impl HealthReport {
                 "idle_timeout_ms": whole_milliseconds(self.pool.idle_timeout),
             },
             "workers": self.workers,
-            "server_connections": connections,
+            "server_connections": server.map(connections),
             "connection_errors": self.connection_errors,
             "last_check": rfc3339(self.status.last_check),
             "last_run": self.inspection.as_ref().and_then(|inspection| inspection.last_run.as_ref()),
             "recommendations": self.recommendations(),
-        })
+        });
+        // Only Citus has nodes.
+        let nodes = self.inspection.as_ref().map(|inspection| &inspection.nodes);
+        if let Some(nodes) = nodes.filter(|nodes| !nodes.is_empty()) {
+            let nodes = nodes.iter().map(|node| json!({"name": node.name, "available": node.is_there}));
+            json["nodes"] = nodes.collect();
+        }
+        json
     }
-}
-
-#[derive(Serialize)]
-struct ServerConnections {
-    max: u32,
-    reserved: u32,
-    used: u32,
-    free: u32,
 }
 
 impl fmt::Display for HealthReport {
