@@ -5,8 +5,8 @@ use crate::database::connect::tls::error::TlsError;
 
 /// A URL or variable that can't be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages describe the variants and their fields")]
 pub enum TargetError {
-    /// No setting names a database.
     #[error(
         "no database given\nhint: set DATABASE_URL (postgresql://user:password@host:5432/database), or PGHOST and \
          PGDATABASE, or add --database-url, or --embedded DIR for a private one"
@@ -17,80 +17,28 @@ pub enum TargetError {
         "invalid database URL: {why}\nhint: write postgresql://user:password@host:5432/database, with special \
          characters percent-encoded (@ as %40)"
     )]
-    Text {
-        /// The fault.
-        why: String,
-    },
+    Text { why: String },
     /// A common mistake, with its remedy.
     #[error("invalid database URL: {why}\nhint: {remedy}")]
-    Mistake {
-        /// The fault.
-        why: String,
-        /// The remedy.
-        remedy: &'static str,
-    },
-    /// An invalid value of a parameter or variable.
+    Mistake { why: String, remedy: &'static str },
     #[error("invalid value '{}' for {place} ({wanted})", shown_value(value))]
-    Value {
-        /// The parameter or variable.
-        place: String,
-        /// Its value.
-        value: String,
-        /// The valid values.
-        wanted: String,
-    },
-    /// Lists with different numbers of values.
+    Value { place: String, value: String, wanted: String },
     #[error(
         "{name} has {count} {}, host has {hosts}\nhint: give one for each host{or_one}",
         if *count == 1 { "value" } else { "values" }
     )]
-    Count {
-        /// The list's name.
-        name: &'static str,
-        /// The number of its values.
-        count: usize,
-        /// The number of hosts.
-        hosts: usize,
-        /// The alternative to one value per host.
-        or_one: &'static str,
-    },
-    /// An unknown parameter.
+    Count { name: &'static str, count: usize, hosts: usize, or_one: &'static str },
     #[error("unknown parameter '{name}' in the database URL\nhint: use one of {known}")]
-    Unknown {
-        /// The parameter, or `…` if it may be part of a password.
-        name: String,
-        /// The known parameters.
-        known: String,
-    },
-    /// An unsupported parameter or variable.
+    Unknown { name: String, known: String },
     #[error("{name} is not supported\nhint: {remedy}")]
-    NotOffered {
-        /// The parameter or variable.
-        name: &'static str,
-        /// The remedy.
-        remedy: &'static str,
-    },
-    /// An unsupported value.
+    NotOffered { name: &'static str, remedy: &'static str },
     #[error("{name}={value} is not supported\nhint: {remedy}")]
-    ValueNotOffered {
-        /// The parameter or variable.
-        name: &'static str,
-        /// Its value.
-        value: &'static str,
-        /// The remedy.
-        remedy: &'static str,
-    },
-    /// An empty range of TLS versions.
+    ValueNotOffered { name: &'static str, value: &'static str, remedy: &'static str },
     #[error(
         "ssl_min_protocol_version={min} is higher than ssl_max_protocol_version={max}\nhint: raise the maximum, or lower \
          the minimum"
     )]
-    VersionRange {
-        /// The lower limit.
-        min: &'static str,
-        /// The upper limit.
-        max: &'static str,
-    },
+    VersionRange { min: &'static str, max: &'static str },
     /// The TLS settings cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -5,28 +5,18 @@ use std::path::PathBuf;
 /// A TLS file, mode or setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// There are no authorities to check the server's certificate with.
     #[error(
         "sslmode={mode} needs the certificate of the authority that signed the server's\nhint: set \
          sslrootcert=FILE (PGSSLROOTCERT){default}, or set sslrootcert=system for the authorities that this \
          machine trusts"
     )]
-    NoAuthorities {
-        /// The mode.
-        mode: &'static str,
-        /// The default file, as a part of the message.
-        default: String,
-    },
+    NoAuthorities { mode: &'static str, default: String },
     /// A mode without a check of the name. The authorities of the system sign certificates for anyone.
     #[error(
         "sslmode={mode} is too weak for sslrootcert=system, whose authorities sign certificates for anyone\nhint: use \
          sslmode=verify-full, or omit sslmode"
     )]
-    WeakMode {
-        /// The mode.
-        mode: &'static str,
-    },
-    /// `sslaccept=strict` without TLS.
+    WeakMode { mode: &'static str },
     #[error(
         "sslaccept=strict and sslmode=disable cannot be combined\nhint: remove one of them from the database URL"
     )]
@@ -35,77 +25,34 @@ pub enum TlsError {
     #[error(
         "sslnegotiation=direct cannot be used with sslmode={mode}\nhint: set sslmode=require, verify-ca or verify-full"
     )]
-    WeakNegotiation {
-        /// The mode.
-        mode: &'static str,
-    },
-    /// Revocation lists without authorities.
+    WeakNegotiation { mode: &'static str },
     #[error(
         "{place} has no effect without sslrootcert\nhint: set sslrootcert to the certificate of the authority that signed \
          the server's, or remove {place}"
     )]
-    ListsWithoutAuthorities {
-        /// The parameter or variable.
-        place: String,
-    },
-    /// Revocation lists that cannot be used.
+    ListsWithoutAuthorities { place: String },
     #[error(
         "cannot use {place} '{path}': {why}\nhint: name revocation lists in PEM, version 2 (openssl ca -gencrl \
          -crlexts crl_ext -out FILE)", path = path.display()
     )]
-    Lists {
-        /// The parameter or variable that names it.
-        place: String,
-        /// The file or directory.
-        path: PathBuf,
-        /// The fault.
-        why: String,
-    },
-    /// A failure of the TLS library.
+    Lists { place: String, path: PathBuf, why: String },
     #[error("TLS cannot be used: {0}")]
     Library(String),
-    /// The file of the key is unknown.
     #[error(
         "sslcert is set, sslkey is not, and this user has no home directory to look for it\nhint: set sslkey (PGSSLKEY)"
     )]
     NoKey,
-    /// The authorities of this machine cannot be read.
     #[error(
         "no authorities found on this machine for sslrootcert=system{why}\nhint: install ca-certificates, or name a file"
     )]
-    System {
-        /// The cause.
-        why: String,
-    },
-    /// A file that is missing or cannot be read.
+    System { why: String },
     #[error("cannot use {place} '{path}': {why}", path = path.display())]
-    File {
-        /// The parameter or variable that names the file.
-        place: String,
-        /// The file.
-        path: PathBuf,
-        /// The fault and the remedy.
-        why: String,
-    },
-    /// A private key that other users can read.
+    File { place: String, path: PathBuf, why: String },
     #[error("{place} '{path}' can be read by other users\nhint: run: chmod 600 {path} (640 if root owns it)", path = path.display())]
-    OpenKey {
-        /// The parameter or variable that names the file.
-        place: String,
-        /// The file.
-        path: PathBuf,
-    },
-    /// A key that does not belong to the certificate.
+    OpenKey { place: String, path: PathBuf },
     #[error("cannot use the client certificate '{certificate}' with the key '{key}': {why}\nhint: name a certificate and its own key with \
      sslcert and sslkey", certificate = certificate.display(), key = key.display())]
-    Pair {
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-        /// The cause.
-        why: String,
-    },
+    Pair { certificate: PathBuf, key: PathBuf, why: String },
 }
 
 impl From<rustls::Error> for TlsError {
