@@ -10,11 +10,8 @@ const NAME_WIDTH: usize = 28;
 /// A variable that no option sets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct VariableHelp {
-    /// The name.
     pub name: &'static str,
-    /// The meaning in one line.
     pub meaning: &'static str,
-    /// The default.
     pub default: &'static str,
     /// The commands that read it.
     pub commands: &'static [&'static str],

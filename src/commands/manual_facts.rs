@@ -6,11 +6,9 @@ pub(crate) const PURPOSE: &str = "load Albion Online kill dumps into PostgreSQL"
 /// Facts about a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CommandFacts {
-    /// The name.
     pub name: &'static str,
     /// The purpose, for the line NAME, which fits into a terminal of 80 columns.
     pub purpose: &'static str,
-    /// The exit codes with their meanings.
     pub exits: &'static [ExitMeaning],
 }
 

@@ -132,7 +132,6 @@ impl Directory {
         &self.dir
     }
 
-    /// The account that the server runs as.
     pub(crate) fn account(&self) -> &Account {
         &self.account
     }
@@ -205,7 +204,6 @@ impl Directory {
         remove_file(&self.kept_path())
     }
 
-    /// Creates the directory of the logs.
     pub(crate) fn make_log(&self) -> Result<PathBuf, EmbeddedError> {
         let log = self.log();
         make_private_directory(&log, &self.account)?;

@@ -28,7 +28,6 @@ pub(crate) struct Response {
     pub status: u16,
     pub content_type: &'static str,
     pub body: String,
-    /// The Content-Security-Policy.
     policy: Cow<'static, str>,
 }
 
@@ -43,7 +42,6 @@ impl Response {
         Self { policy, ..self }
     }
 
-    /// A plain text response.
     pub(crate) fn text(status: u16, text: &str) -> Self {
         Self::new(status, "text/plain; charset=utf-8", format!("{text}\n"))
     }

@@ -179,7 +179,6 @@ impl Metrics {
         Ok(Self { registry, monitor, manager, begun, last_success, server, values })
     }
 
-    /// The current metrics as text.
     pub(crate) fn text(&self) -> String {
         self.text_with(self.last_success)
     }

@@ -195,7 +195,6 @@ impl Summary {
         (per_second.round() as u64, self.events_per_second().round() as u64)
     }
 
-    /// The headline.
     fn outcome(&self) -> String {
         match (self.status, self.dry_run) {
             (RunStatus::Complete, true) => match self.counts.events {

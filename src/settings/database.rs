@@ -13,15 +13,10 @@ use std::time::Duration;
 /// The settings of the database and the pool.
 #[derive(Debug)]
 pub struct DatabaseSettings {
-    /// The server.
     pub place: DatabasePlace,
-    /// The PostgreSQL schema of the tables, if it is set.
     schema: Option<String>,
-    /// The PostgreSQL schema of the ledger, if it is set.
     pub ledger_schema: Option<String>,
-    /// The pool.
     pub pool: PoolSettings,
-    /// Retries and timeouts.
     pub trouble: OutageSettings,
 }
 
@@ -53,7 +48,6 @@ impl DatabaseSettings {
 }
 
 impl DatabasePlace {
-    /// The schema in the URL.
     fn schema(&self) -> Option<&str> {
         match self {
             DatabasePlace::Target(target) => target.schema.as_deref(),

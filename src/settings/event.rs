@@ -18,9 +18,7 @@ use std::sync::Arc;
 pub struct EventSettings {
     /// The game server; arbitrary if each event must name it and the dumps have not been looked at yet.
     pub server: Server,
-    /// The tables.
     pub layout: Layout,
-    /// The treatment of NUL characters.
     pub nul: NulPolicy,
     /// Facts about events that are not in their text.
     pub reading: Reading,

@@ -170,7 +170,6 @@ pub(crate) struct VerifySettings {
 }
 
 impl VerifySettings {
-    /// Reads options and variables.
     pub(crate) fn new(args: &VerifyArgs, env: Environment<'_>) -> Result<Self, SettingError> {
         Ok(Self {
             event: EventSettings::new(&args.event, env)?,
@@ -194,7 +193,6 @@ pub(crate) struct HealthSettings {
 }
 
 impl HealthSettings {
-    /// Reads options and variables.
     pub(crate) fn new(args: &HealthArgs, env: Environment<'_>) -> Result<Self, SettingError> {
         Ok(Self {
             database: DatabaseSettings::new(&args.database, env)?,
@@ -212,7 +210,6 @@ fn workers(env: Environment<'_>) -> Result<usize, SettingError> {
 #[derive(Debug)]
 pub(crate) struct SchemaSettings {
     pub layout: Layout,
-    /// The PostgreSQL schema of the tables.
     pub schema: String,
     /// The PostgreSQL schema of the ledger, if it is set.
     pub ledger_schema: Option<String>,
@@ -221,7 +218,6 @@ pub(crate) struct SchemaSettings {
 }
 
 impl SchemaSettings {
-    /// Reads options and variables.
     pub(crate) fn new(args: &SchemaArgs, env: Environment<'_>) -> Result<Self, SettingError> {
         let distribution = match args.distributed.as_deref() {
             None => Distribution::OneServer,

@@ -18,7 +18,6 @@ use uuid::Uuid;
 /// The inputs of a load.
 pub(crate) struct LoadParts<'r> {
     pub(crate) settings: &'r LoadSettings,
-    /// The reader, if reading has already started.
     pub(crate) reader: Cell<Option<Reader>>,
     /// The command that input errors suggest.
     pub(crate) piped: PipedCommand,
@@ -26,7 +25,6 @@ pub(crate) struct LoadParts<'r> {
     pub(crate) reloads: ReloadCommands,
     /// The commands that table errors suggest.
     pub(crate) hints: SchemaHints,
-    /// The errors of unreadable sources.
     pub(crate) unread: Cell<Vec<SourceError>>,
     pub(crate) id: Uuid,
     pub(crate) started: Instant,

@@ -99,12 +99,10 @@ impl StatusPage {
         Ok(Self { live, page: page::response(), _sampler: sampler })
     }
 
-    /// The HTML page.
     pub(crate) fn page(&self) -> Response {
         self.page.clone()
     }
 
-    /// The current JSON.
     pub(crate) fn json(&self) -> Response {
         *lock(&self.live.asked) = Some(Instant::now());
         json_response(&self.live.to_json(None))
