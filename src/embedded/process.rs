@@ -76,35 +76,3 @@ fn names(arguments: &[u8], data: &[u8]) -> bool {
 fn names(arguments: &[u8], data: &[u8]) -> bool {
     memchr::memmem::find(arguments, data).is_some()
 }
-
-#[cfg(test)]
-mod tests {
-    use std::io::{BufRead, BufReader};
-    use std::process::{Command, Stdio};
-
-    use super::*;
-
-    #[test]
-    fn a_process_is_ours_only_if_it_names_the_data() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let data = std::fs::canonicalize(directory.path()).expect("its name");
-        let text = data.to_str().expect("text");
-        for (argument, expected) in [(text, Owner::Us), ("/elsewhere", Owner::Other)] {
-            let mut child = Command::new("/bin/sh")
-                .args(["-c", "echo begun; read line; exit 0", "sh", "-D", argument])
-                .current_dir("/")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("a shell");
-            let pid = i32::try_from(child.id()).expect("a process number");
-            // Shortly after the spawn, the process does not have its arguments yet.
-            let mut line = String::new();
-            BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
-            assert_eq!(owner(pid, &data), expected, "{argument}");
-            drop(child.stdin.take());
-            child.wait().expect("its end");
-            assert_eq!(owner(pid, &data), Owner::Nobody, "after its end");
-        }
-    }
-}

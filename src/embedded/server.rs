@@ -351,12 +351,4 @@ mod tests {
         check(&format!("{whole}ready   \n"), Some((12, 6543, Some("/d/run"), ServerPhase::Ready)));
         check(&format!("{whole}stopping\n"), Some((12, 6543, Some("/d/run"), ServerPhase::Stopping)));
     }
-
-    #[test]
-    fn options_are_quoted_for_the_shell_and_for_the_list() {
-        let options = server_options(Path::new("/it's/data"), Path::new("/say \"x\"/run"));
-        let options = options.to_str().expect("text");
-        assert!(options.starts_with(r"-D '/it'\''s/data' "), "{options}");
-        assert!(options.ends_with(r#" -c 'unix_socket_directories="/say ""x""/run"'"#), "{options}");
-    }
 }

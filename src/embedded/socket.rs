@@ -138,16 +138,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_escaped() {
-        let check = |place: &str, expected: &str| {
-            let expected = format!("postgresql:///kills?host={expected}&port=5432&user=aegis");
-            assert_eq!(url(Path::new(place), PORT), expected, "{place}");
-        };
-        check("/srv/kills/run", "%2Fsrv%2Fkills%2Frun");
-        check("/a b/c%d/é?&=#+", "%2Fa%20b%2Fc%25d%2F%C3%A9%3F%26%3D%23%2B");
-    }
-
-    #[test]
     fn the_socket_is_inside_if_its_path_is_suitable() {
         let check = |place: &str, expected: bool| assert_eq!(fits(Path::new(place)), expected, "{place}");
         let longest = "x".repeat(SOCKET_PATH_MAX - "/".len() - "/.s.PGSQL.5432".len());

@@ -1,7 +1,6 @@
 //! Tests of valid and invalid values, and of the errors.
 
 use crate::event::server::Server;
-use crate::event::text::NulPolicy;
 use crate::pipeline::prepare::preparer::Battle;
 use crate::settings::environment::{bytes, duration};
 use crate::settings::*;
@@ -14,67 +13,6 @@ fn load(variables: &[(&str, &str)], args: &LoadArgs) -> Result<LoadSettings, Str
         found.map(|(_, value)| (*value).to_owned())
     };
     LoadSettings::new(args, Environment(&get)).map_err(|error| error.to_string())
-}
-
-#[test]
-fn errors_name_the_variable_the_value_and_valid_values() {
-    let check = |name: &str, value: &str, wanted: &str| {
-        let error = load(&[("DATABASE_URL", "postgresql://db/kills"), (name, value)], &LoadArgs::default());
-        let words = error.expect_err(name);
-        assert!(words.contains(name) && words.contains(&format!("'{value}'")), "{words}");
-        assert!(words.contains(wanted), "{words}");
-    };
-    check("ALBION_SERVER", "mars", "americas, europe, asia");
-    check("KILLS_EVENTS_AT", "a..b", "data.events");
-    check("KILLS_LAYOUT", "flat", "archive");
-    check("DATABASE_SCHEMA", "pg_kills", "63 bytes");
-    check("KILLS_NUL", "drop", "reject, strip, replace");
-    check("KILLS_ON_CONFLICT", "merge", "skip, update");
-    check("KILLS_MAX_REJECTS", "some", "0.5%");
-    check("KILLS_WORKER_CONCURRENCY", "0", "1 to 256");
-    check("KILLS_PARSE_THREADS", "-1", "1 to 256");
-    check("KILLS_SEGMENT_BYTES", "8 apples", "8MiB");
-    check("KILLS_SEGMENT_BYTES", "1", "8MiB");
-    check("KILLS_FLUSH_INTERVAL", "0", "above zero");
-    check("KILLS_FLUSH_INTERVAL", "soon", "30s");
-    check("DATABASE_POOL_MIN", "0", "1 to 1000");
-    check("DATABASE_POOL_MAX", "x", "1 to 1000");
-    check("DATABASE_POOL_MAX", "0", "1 to 1000");
-    check("DATABASE_CONNECTION_TIMEOUT", "-5s", "30s");
-    check("DATABASE_IDLE_TIMEOUT", "5parsec", "30s");
-    check("DATABASE_RETRY_ATTEMPTS", "0", "1 to 1000");
-}
-
-#[test]
-fn min_over_max() {
-    let words = load(
-        &[("DATABASE_URL", "postgresql://db/k"), ("DATABASE_POOL_MIN", "5"), ("DATABASE_POOL_MAX", "4")],
-        &LoadArgs::default(),
-    );
-    let words = words.expect_err("min is over max");
-    assert!(
-        words.contains("DATABASE_POOL_MIN") && words.contains("DATABASE_POOL_MAX, which is 4"),
-        "{words}"
-    );
-}
-
-#[test]
-fn an_option_overrides_a_variable_and_a_variable_the_default() {
-    let variables = [("DATABASE_URL", "postgresql://db/kills"), ("ALBION_SERVER", "asia"), ("KILLS_NUL", "")];
-    let mut args = LoadArgs::default();
-    let settings = load(&variables, &args).unwrap();
-    assert_eq!(settings.event.server, Server::Asia);
-    assert_eq!(settings.event.nul, NulPolicy::Reject);
-    args.event.server = Some("europe".to_owned());
-    assert_eq!(load(&variables, &args).unwrap().event.server, Server::Europe);
-}
-
-#[test]
-fn no_database_is_an_error_unless_nothing_is_to_be_written() {
-    let mut args = LoadArgs::default();
-    assert!(load(&[], &args).expect_err("no database").contains("DATABASE_URL"));
-    args.dry_run = true;
-    assert!(load(&[], &args).unwrap().database.is_none());
 }
 
 #[test]
@@ -206,14 +144,6 @@ fn levels_of_the_log() {
             "{words}"
         );
     }
-}
-
-#[test]
-fn two_databases_are_an_error() {
-    let both = [("DATABASE_URL", "postgresql://db/kills"), ("KILLS_EMBEDDED", "/srv/kills")];
-    let words = load(&both, &LoadArgs::default()).expect_err("two databases");
-    assert!(words.contains("KILLS_EMBEDDED and DATABASE_URL") && words.contains("unset one"), "{words}");
-    assert!(load(&both[1..], &LoadArgs::default()).is_ok());
 }
 
 /// A crash or a careless `{:?}` must not print a secret.
