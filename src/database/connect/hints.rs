@@ -8,6 +8,8 @@ use crate::database::connect::cause::{host, place, tls_fault, verifier_fault};
 use crate::database::connect::tls::verifier::VerifierFault;
 use crate::database::connect::tls::{Authorities, SslPolicy, Tls, file_of};
 use crate::error_chain::cause_of;
+use crate::layout::identifier::quote_identifier;
+use crate::shell::shell_quoted;
 use postgres::config::Host;
 use postgres::error::DbError;
 use postgres::{Config, Error};
@@ -43,7 +45,7 @@ const TABLE: [(&[&str], &str, Make); 13] = [
     }),
     // The database does not accept connections.
     (&["55000"], "", |facts| {
-        let database = identifier(facts.database);
+        let database = quote_identifier(facts.database);
         format!(
             "name another database, or run in the server: ALTER DATABASE {database} ALLOW_CONNECTIONS true"
         )
@@ -52,7 +54,7 @@ const TABLE: [(&[&str], &str, Make); 13] = [
         if facts.config.get_options().is_some() {
             return "correct the options parameter of the URL, or PGOPTIONS".to_owned();
         }
-        let (user, database) = (identifier(facts.user), identifier(facts.database));
+        let (user, database) = (quote_identifier(facts.user), quote_identifier(facts.database));
         format!("have the owner run: GRANT CONNECT ON DATABASE {database} TO {user}")
     }),
     (&["53300"], "", |_| {
@@ -93,7 +95,7 @@ pub(crate) fn hint(error: &Error, tls: &Tls, config: &Config) -> Option<String> 
 
 /// The hint for a role that does not exist or lacks LOGIN, which have one SQLSTATE. A translated message gets both remedies.
 fn login(user: &str, message: &str) -> String {
-    let user = identifier(user);
+    let user = quote_identifier(user);
     let (create, alter) = (format!("CREATE ROLE {user} LOGIN"), format!("ALTER ROLE {user} LOGIN"));
     let statement = if message.ends_with("does not exist") {
         create
@@ -137,21 +139,9 @@ fn createdb(facts: &Facts<'_>) -> String {
         _ => "localhost".to_owned(),
     };
     let words =
-        ["-h", &place, "-p", &port.to_string(), "-U", facts.user, "--", facts.database].map(shell_word);
+        ["-h", &place, "-p", &port.to_string(), "-U", facts.user, "--", facts.database].map(shell_quoted);
     format!("createdb {}", words.join(" "))
         .replace(" -- ", if facts.database.starts_with('-') { " -- " } else { " " })
-}
-
-fn shell_word(word: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+,=".contains(letter);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
-fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn of_tls(fault: &rustls::Error, facts: &Facts<'_>) -> String {
