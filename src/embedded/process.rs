@@ -11,31 +11,18 @@ use nix::unistd::Pid;
 /// Poll interval while waiting for a process or a lock.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The owner of a process id, relative to a data directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// The server of the data, or a process that can't be examined.
-    Us,
-    /// An unrelated process, or a zombie.
-    Other,
-    /// No such process.
-    Nobody,
-}
-
-/// Examines `pid`. The postmaster of `data` has that directory in its arguments or as its working directory.
-pub(crate) fn owner(pid: i32, data: &Path) -> Owner {
+/// Whether `pid` is the postmaster of `data`, which has that directory in its arguments or as its working directory. A zombie
+/// is none.
+pub(crate) fn is_server_of(data: &Path, pid: i32) -> bool {
     match kill(Pid::from_raw(pid), None) {
         // With EPERM the process exists as another user and can still be ours: root examines all processes, but in a
         // container even root can lack the privilege to send signals.
         Ok(()) | Err(Errno::EPERM) => {}
-        Err(_) => return Owner::Nobody,
+        Err(_) => return false,
     }
-    match arguments(pid) {
-        Some(arguments) if names(&arguments, data.as_os_str().as_bytes()) || runs_in(pid, data) => Owner::Us,
-        Some(_) => Owner::Other,
-        // Unknown: treating another process as the server costs time, the opposite could lose data.
-        None => Owner::Us,
-    }
+    // If it is unknown, treating another process as the server costs time, the opposite could lose data.
+    arguments(pid)
+        .is_none_or(|arguments| names(&arguments, data.as_os_str().as_bytes()) || runs_in(pid, data))
 }
 
 /// The command line of a process; empty for a zombie.
