@@ -32,21 +32,6 @@ pub(crate) struct HealthReport {
 /// Above this latency, a load with small segments spends more time waiting than working.
 const LATENCY_HIGH: Duration = Duration::from_millis(20);
 
-/// Pool sizes for up to `workers_max` workers.
-struct Recommended {
-    workers_max: usize,
-    pool_min: u32,
-    pool_max: u32,
-}
-
-/// From the operators of Albion Aegis. The last row applies to all higher numbers of workers.
-const RECOMMENDED: [Recommended; 4] = [
-    Recommended { workers_max: 2, pool_min: 2, pool_max: 5 },
-    Recommended { workers_max: 5, pool_min: 3, pool_max: 10 },
-    Recommended { workers_max: 10, pool_min: 5, pool_max: 15 },
-    Recommended { workers_max: usize::MAX, pool_min: 8, pool_max: 20 },
-];
-
 struct RecommendedSettings {
     pool_min: u32,
     pool_max: u32,
@@ -57,11 +42,16 @@ impl HealthReport {
     /// The recommended settings for the number of workers, within the server's free connections.
     fn wanted(&self) -> RecommendedSettings {
         let workers = u32::try_from(self.workers).unwrap_or(u32::MAX);
-        let fits = |row: &&Recommended| self.workers <= row.workers_max;
-        let row = RECOMMENDED.iter().find(fits).unwrap_or(&RECOMMENDED[RECOMMENDED.len() - 1]);
+        // From the operators of Albion Aegis.
+        let (pool_min, pool_max) = match workers {
+            0..=2 => (2, 5),
+            3..=5 => (3, 10),
+            6..=10 => (5, 15),
+            _ => (8, 20),
+        };
         let room = self.room().unwrap_or(u32::MAX).max(1);
-        let pool_max = row.pool_max.max(workers).min(room);
-        RecommendedSettings { pool_min: row.pool_min.min(pool_max), pool_max, workers: workers.min(pool_max) }
+        let pool_max = workers.max(pool_max).min(room);
+        RecommendedSettings { pool_min: pool_max.min(pool_min), pool_max, workers: workers.min(pool_max) }
     }
 
     /// The connections available to the pool, if known.

@@ -17,8 +17,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// How a load ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunStatus {
     /// Every event is stored, by this run or an earlier one.
     Complete,
@@ -117,7 +116,7 @@ pub(crate) struct Summary {
 
 #[derive(Serialize)]
 struct SummaryJson<'s> {
-    status: RunStatus,
+    status: &'s str,
     run: String,
     server: &'s str,
     layout: &'s str,
@@ -149,7 +148,7 @@ impl Summary {
         let counts = &self.counts;
         let new_rejects = self.rejects_file.as_ref().map(|path| path.to_string_lossy().into_owned());
         let json = SummaryJson {
-            status: self.status,
+            status: self.status.name(),
             run: self.run.to_string(),
             server: self.server.name(),
             layout: self.layout.name(),
