@@ -161,11 +161,8 @@ pub(crate) fn check_apart(
     place: &'static str,
     written: &Path,
 ) -> Result<(), SettingError> {
-    let same = |found: &Metadata, other: &Metadata| (found.dev(), found.ino()) == (other.dev(), other.ino());
-    let is_source = fs::metadata(written).is_ok_and(|written| {
-        written.is_file() && sources.iter().filter_map(metadata).any(|source| same(&written, &source))
-    });
-    if is_source {
+    let mut found = sources.iter().filter_map(metadata);
+    if written.is_file() && found.any(|source| is_same(written, &source)) {
         let value = written.display().to_string();
         let wanted = "it is a dump to read, choose another file".to_owned();
         return Err(SettingError::Value { place, value, wanted });
