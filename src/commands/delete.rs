@@ -106,9 +106,8 @@ pub(crate) fn run(
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     let reason = shutdown.take_reason();
     // Everything that can be read is deleted, and the same command would end in the same way.
-    let is_broken = done
-        .as_ref()
-        .is_ok_and(|errors| !errors.is_empty() && errors.iter().all(SourceError::is_lasting));
+    let is_broken =
+        done.as_ref().is_ok_and(|errors| !errors.is_empty() && errors.iter().all(SourceError::is_lasting));
     let is_all_done = is_broken && found.errors.is_empty() && reason.is_none();
     let done = done.map(|errors| errors.into_iter().chain(found.source_errors()).next());
     let (status, exit_status, error) = outcome(done, reason, tally.rejected);
@@ -133,7 +132,7 @@ pub(crate) fn run(
         again: (!is_all_done).then(|| delete_again(args, env)),
     };
     if args.json {
-        write_output(&format!("{}\n", report.to_json().context("cannot format the result as JSON")?))?;
+        write_output(&format!("{}\n", report.to_json()))?;
     } else if !quiet || exit_status != ExitStatus::Complete {
         write_text(&report.to_text())?;
     }

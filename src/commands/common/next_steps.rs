@@ -43,13 +43,10 @@ pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
             .option("--max-rejects", max_rejects, None)
             .done(),
         verify: (!reads_stdin(&args.files)).then(|| of_events("verify").paths(&args.files).done()),
-        advised: None,
-        other_ways: Vec::new(),
-        is_futile: false,
-        delete_damaged: None,
         health: typed("health")
             .option("--layout", args.event.layout.as_deref(), env.get("KILLS_LAYOUT"))
             .done(),
+        ..NextCommands::default()
     }
 }
 

@@ -4,12 +4,9 @@ use crate::commands::common::output::{write_output, write_text};
 use crate::commands::common::signals::OnStop;
 use crate::error_chain::in_full;
 use crate::input::source::Source;
-use crate::pipeline::account::counts::Counts;
-use crate::pipeline::rejects::kinds::RejectKinds;
 use crate::report::summary::{NextCommands, RunStatus, Summary};
 use crate::settings::LoadSettings;
-use anyhow::Context as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use uuid::Uuid;
 
 /// The format of the summary.
@@ -22,15 +19,14 @@ pub(crate) struct Printed {
 /// Prints the summary. With `--quiet`, a complete load has none.
 pub(crate) fn print(summary: &Summary, printed: Printed) -> anyhow::Result<()> {
     if printed.is_json {
-        let json = summary.to_json().context("cannot format the summary as JSON")?;
-        write_output(&format!("{json}\n"))?;
+        write_output(&format!("{}\n", summary.to_json()))?;
     } else if !printed.is_quiet || summary.status != RunStatus::Complete {
         write_text(&format!("{summary}\n"))?;
     }
     Ok(())
 }
 
-/// The summary of a load that has read nothing, with the status of a stopped one.
+/// The summary of a load that is stopped before it reads anything.
 pub(crate) fn empty_summary(
     settings: &LoadSettings,
     run: Uuid,
@@ -38,28 +34,9 @@ pub(crate) fn empty_summary(
     dry_run: bool,
 ) -> Summary {
     let reads_stdin = settings.sources.contains(&Source::Stdin);
-    Summary {
-        status: RunStatus::Interrupted,
-        run,
-        server: settings.event.server,
-        layout: settings.event.layout,
-        files: (!reads_stdin).then_some(settings.sources.len() as u64),
-        counts: Counts::default(),
-        bytes_read: 0,
-        bytes_uncompressed: 0,
-        retries: 0,
-        connection_errors: 0,
-        elapsed: Duration::ZERO,
-        rejects_file: None,
-        earlier_rejects: Vec::new(),
-        reasons: RejectKinds::default(),
-        error: None,
-        is_logged: false,
-        database_failed: false,
-        dry_run,
-        lacks_metrics: false,
-        next,
-    }
+    let files = (!reads_stdin).then_some(settings.sources.len() as u64);
+    let event = &settings.event;
+    Summary { files, dry_run, ..Summary::of_nothing(run, event.server, event.layout, next) }
 }
 
 /// Prints the summary of a load that is stopped before anything is read.
