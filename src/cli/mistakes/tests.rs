@@ -1,4 +1,4 @@
-//! Tests of the texts of errors in the arguments.
+//! A test of the hints of all arguments. `tests/usage/error_texts.txt` has whole texts.
 
 use crate::cli::Cli;
 use crate::cli::mistakes::in_two_lines;
@@ -50,52 +50,5 @@ fn each_mistake_with_each_argument_has_a_hint_to_follow() {
         }
         check(&["--no-such-option"]);
         check(&["-Z"]);
-    }
-}
-
-/// More are in `tests/usage/error_texts.txt`.
-#[test]
-fn likely_mistakes() {
-    for (arguments, expected) in [
-        (
-            &["generate", "--events", "many"][..],
-            "error: invalid value 'many' for '--events' (expected a whole number such as 10000)\n\
-             hint: write a number, such as: --events 10000",
-        ),
-        (
-            &["generate"],
-            "error: the following required arguments were not provided: --events <N>\n\
-             hint: add --events 10000",
-        ),
-        (
-            &["schema", "--layout", "aegis", "apply"],
-            "error: unexpected argument '--layout' found\n\
-             hint: '--layout' is an option of 'aegis-kills load', 'aegis-kills verify', 'aegis-kills delete', \
-             'aegis-kills health', 'aegis-kills schema print' and 'aegis-kills schema apply'; put it after the command",
-        ),
-        (
-            &["load", "--json=yes"],
-            "error: unexpected value 'yes' for '--json' found; no more were expected\n\
-             hint: write --json without a value",
-        ),
-        (
-            &["load", "--server", "asia", "--server", "europe"],
-            "error: the argument '--server <NAME>' cannot be used multiple times\nhint: write --server once",
-        ),
-        (
-            &["embedded", "start"],
-            "error: the following required arguments were not provided: <DIR>\n\
-             hint: such as: aegis-kills embedded start ~/kills",
-        ),
-        (
-            &["embedded", "frob"],
-            "error: unrecognized subcommand 'frob'\nhint: use one of start, stop, status, url",
-        ),
-        (
-            &["health", "now"],
-            "error: unexpected argument 'now' found\nhint: remove it: 'aegis-kills health' takes only options",
-        ),
-    ] {
-        assert_eq!(text(arguments).as_deref(), Some(expected), "{arguments:?}");
     }
 }
