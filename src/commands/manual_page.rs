@@ -54,7 +54,7 @@ fn write_overview(root: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     roff.to_writer(page)?;
     write_options(root, page)?;
     let mut roff = Roff::new();
-    write_items(&mut roff, "EXIT STATUS", EXIT_CODES.map(|exit| (exit.code, exit.meaning)));
+    write_items(&mut roff, "EXIT STATUS", EXIT_CODES);
     write_environment(&mut roff, unique(below(root).flat_map(all_variables)));
     write_items(&mut roff, "FILES", FILES.iter().copied());
     write_examples(&mut roff, root);

@@ -71,12 +71,10 @@ impl EnvFile {
         Self { warnings: vec![warning], ..Self::default() }
     }
 
-    /// The value of a setting.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
     }
 
-    /// The values of all settings.
     pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
         self.values.values().map(String::as_str)
     }

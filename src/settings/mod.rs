@@ -25,7 +25,7 @@ use crate::pipeline::account::counts::RejectLimit;
 use crate::pipeline::run::PipelineSettings;
 use crate::settings::database::DatabaseSettings;
 use crate::settings::environment::{Environment, SettingError, bytes, duration, number};
-use crate::settings::event::{EventSettings, ReadsEvents, Unnamed, layout, on_conflict};
+use crate::settings::event::{EventSettings, layout, on_conflict};
 use crate::settings::listen::Listen;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -62,8 +62,8 @@ pub struct LoadSettings {
 
 impl LoadSettings {
     /// Reads options and variables.
-    pub fn new(args: &LoadArgs, env: Environment<'_>) -> Result<Unnamed<Self>, SettingError> {
-        let (event, is_known) = EventSettings::new(&args.event, env)?;
+    pub fn new(args: &LoadArgs, env: Environment<'_>) -> Result<Self, SettingError> {
+        let event = EventSettings::new(&args.event, env)?;
         let reject_limit = env.read(
             ("--max-rejects", args.max_rejects.as_deref()),
             "KILLS_MAX_REJECTS",
@@ -89,7 +89,7 @@ impl LoadSettings {
             piped: PipedCommand::default(),
         };
         let sources = sources(&args.files);
-        let settings = Self {
+        Ok(Self {
             named: sources.clone(),
             sources,
             database: if args.dry_run { None } else { Some(DatabaseSettings::new(&args.database, env)?) },
@@ -109,29 +109,12 @@ impl LoadSettings {
             listen: env.read(("--listen", args.listen.as_deref()), "KILLS_LISTEN", |text| {
                 listen::listen(text, args.listen.is_none())
             })?,
-        };
-        Ok(Unnamed { settings, is_known })
-    }
-
-    /// The output files that are set.
-    pub fn written(&self) -> Vec<&Path> {
-        [&self.rejects, &self.metrics_file].into_iter().filter_map(|path| path.as_deref()).collect()
+        })
     }
 
     /// The threads and limits of the run. Input errors suggest the command `piped`.
     pub fn pipeline(&self, piped: PipedCommand) -> PipelineSettings {
-        let EventSettings { server, ref reading, .. } = self.event;
-        PipelineSettings { server, reading: reading.clone(), piped, ..self.pipeline.clone() }
-    }
-}
-
-impl ReadsEvents for LoadSettings {
-    fn event(&mut self) -> &mut EventSettings {
-        &mut self.event
-    }
-
-    fn set_sources(&mut self, sources: Vec<Source>) {
-        self.sources = sources;
+        PipelineSettings { server: self.event.server, piped, ..self.pipeline.clone() }
     }
 }
 
@@ -187,28 +170,15 @@ pub(crate) struct VerifySettings {
 }
 
 impl VerifySettings {
-    /// Reads options and variables.
-    pub(crate) fn new(args: &VerifyArgs, env: Environment<'_>) -> Result<Unnamed<Self>, SettingError> {
-        let (event, is_known) = EventSettings::new(&args.event, env)?;
-        let settings = Self {
+    pub(crate) fn new(args: &VerifyArgs, env: Environment<'_>) -> Result<Self, SettingError> {
+        Ok(Self {
+            event: EventSettings::new(&args.event, env)?,
             sources: sources(&args.files),
             database: DatabaseSettings::new(&args.database, env)?,
-            event,
             segment: segment_limits(env)?,
             workers: workers(env)?,
             ids_only: args.ids_only,
-        };
-        Ok(Unnamed { settings, is_known })
-    }
-}
-
-impl ReadsEvents for VerifySettings {
-    fn event(&mut self) -> &mut EventSettings {
-        &mut self.event
-    }
-
-    fn set_sources(&mut self, sources: Vec<Source>) {
-        self.sources = sources;
+        })
     }
 }
 
@@ -223,7 +193,6 @@ pub(crate) struct HealthSettings {
 }
 
 impl HealthSettings {
-    /// Reads options and variables.
     pub(crate) fn new(args: &HealthArgs, env: Environment<'_>) -> Result<Self, SettingError> {
         Ok(Self {
             database: DatabaseSettings::new(&args.database, env)?,
@@ -241,7 +210,6 @@ fn workers(env: Environment<'_>) -> Result<usize, SettingError> {
 #[derive(Debug)]
 pub(crate) struct SchemaSettings {
     pub layout: Layout,
-    /// The PostgreSQL schema of the tables.
     pub schema: String,
     /// The PostgreSQL schema of the ledger, if it is set.
     pub ledger_schema: Option<String>,
@@ -250,7 +218,6 @@ pub(crate) struct SchemaSettings {
 }
 
 impl SchemaSettings {
-    /// Reads options and variables.
     pub(crate) fn new(args: &SchemaArgs, env: Environment<'_>) -> Result<Self, SettingError> {
         let distribution = match args.distributed.as_deref() {
             None => Distribution::OneServer,
