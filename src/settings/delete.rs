@@ -30,11 +30,7 @@ pub(crate) struct DeleteSettings {
 
 impl DeleteSettings {
     /// Reads options and variables. Ages count from `now`. With a time, a setting must name the server.
-    pub(crate) fn new(
-        args: &DeleteArgs,
-        env: Environment<'_>,
-        now: Timestamp,
-    ) -> Result<Self, SettingError> {
+    pub(crate) fn new(args: &DeleteArgs, env: Environment<'_>, now: Timestamp) -> Result<Self, SettingError> {
         let event = EventSettings::new(&args.event, env)?;
         let before = args.before.as_deref().map(|text| {
             time(text.trim(), now).map_err(|wanted| SettingError::Value {

@@ -14,10 +14,10 @@ mod target;
 mod unchanged;
 
 use crate::cli::LoadArgs;
+use crate::commands::common::next_steps as next;
 use crate::commands::common::next_steps::SchemaHints;
 use crate::commands::common::signals::{DrainPolicy, Listener, Process};
 use crate::commands::common::sources::FoundSources;
-use crate::commands::common::next_steps as next;
 use crate::commands::load::advice::advise;
 use crate::commands::load::confirm::ReloadCommands;
 use crate::commands::load::load_summary::{Printed, empty_summary, print, print_when_stopped};

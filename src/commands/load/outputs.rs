@@ -3,8 +3,8 @@
 use crate::commands::common::sources;
 use crate::commands::common::sources::FoundSources;
 use crate::commands::load::pages;
-use crate::error::CommandError;
 use crate::database::pool::manager::DatabaseManager;
+use crate::error::CommandError;
 use crate::error_chain::{in_full, system_text};
 use crate::file_system::output_place::OutputPlace;
 use crate::pipeline::account::monitor::Monitor;
