@@ -1,6 +1,5 @@
 //! Tests of valid and invalid values, and of the errors.
 
-use crate::event::server::Server;
 use crate::pipeline::prepare::preparer::Battle;
 use crate::settings::environment::{bytes, duration};
 use crate::settings::variables::VARIABLES;
@@ -166,16 +165,6 @@ fn no_secret_is_printed_for_debugging() {
         assert!(!shown.contains(trace), "{shown}");
     }
     assert!(shown.contains("\"db\"") && shown.contains("5432"), "{shown}");
-}
-
-/// The first event names it.
-#[test]
-fn the_run_is_for_the_server_that_is_found_later() {
-    let args = LoadArgs { dry_run: true, ..LoadArgs::default() };
-    let mut settings = LoadSettings::new(&args, Environment(&|_| None)).unwrap();
-    settings.event.server = Server::Asia;
-    let pipeline = settings.pipeline(PipedCommand::default());
-    assert_eq!((pipeline.server, pipeline.reading.must_name_server), (Server::Asia, true));
 }
 
 #[test]
