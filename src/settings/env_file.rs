@@ -35,12 +35,8 @@ pub(crate) struct EnvFile {
 
 impl EnvFile {
     /// Reads the file at `path`. A missing or irregular file has no settings, and the latter causes a warning. `is_set`
-    /// reports whether the environment has a variable.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, another user could have written it, an invalid line names a setting, or a setting is
-    /// misspelled.
+    /// reports whether the environment has a variable. It is an error if the file cannot be read, another user could have
+    /// written it, an invalid line names a setting, or a setting is misspelled.
     pub(crate) fn read(path: &Path, is_set: &dyn Fn(&str) -> bool) -> Result<Self, SettingError> {
         let Some((file, metadata)) = open(path).map_err(SettingError::EnvFile)? else {
             return Ok(irregular(path).map_or_else(Self::default, |kind| {
