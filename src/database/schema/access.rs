@@ -40,7 +40,7 @@ pub(crate) fn faults(
     let (mut names, mut wanted) = (Vec::new(), Vec::new());
     for (number, table) in layout.tables().iter().enumerate() {
         names.push(table.name);
-        wanted.push(if number == 0 { FIRST } else { OTHERS }.join(","));
+        wanted.push(if number == 0 { &FIRST[..] } else { &OTHERS }.join(","));
     }
     for name in LEDGER {
         names.push(name);
