@@ -163,19 +163,13 @@ impl GivenCommand {
     fn options(&self, unknown: &str) -> String {
         let named = self.command.get_arguments().filter_map(clap::Arg::get_long);
         let options: Vec<String> = named.map(|name| format!("--{name}")).collect();
-        let file = if self.takes_files() {
-            format!("; for a file of this name, write ./{unknown}")
-        } else {
-            String::new()
-        };
+        let takes_files = self.command.get_arguments().any(|argument| argument.get_id() == "files");
+        let file =
+            if takes_files { format!("; for a file of this name, write ./{unknown}") } else { String::new() };
         if options.is_empty() {
             return format!("remove it: '{}' has no options of its own{file}", self.path);
         }
         format!("use one of {}{file}", options.join(", "))
-    }
-
-    fn takes_files(&self) -> bool {
-        self.command.get_arguments().any(|argument| argument.get_id() == "files")
     }
 
     /// The positional argument of the command, in place of another.

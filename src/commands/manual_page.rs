@@ -23,10 +23,6 @@ fn title(command: Option<&str>) -> String {
 }
 
 /// A page in roff. `root` is the built command line of the program; `None` is the overview.
-///
-/// # Errors
-///
-/// A failure of the library that renders it.
 pub(crate) fn page(root: &Command, name: Option<&str>) -> io::Result<String> {
     let title = title(name);
     // Without a date, so that the same version has the same page.

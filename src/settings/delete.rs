@@ -4,7 +4,7 @@ use crate::cli::DeleteArgs;
 use crate::input::segment::SegmentLimits;
 use crate::input::source::Source;
 use crate::settings::database::DatabaseSettings;
-use crate::settings::environment::{Environment, SettingError, duration};
+use crate::settings::environment::{Environment, NO_VARIABLE, SettingError, duration};
 use crate::settings::event::EventSettings;
 use crate::settings::{segment_limits, sources};
 use jiff::civil::DateTime;
@@ -32,14 +32,7 @@ impl DeleteSettings {
     /// Reads options and variables. Ages count from `now`. With a time, a setting must name the server.
     pub(crate) fn new(args: &DeleteArgs, env: Environment<'_>, now: Timestamp) -> Result<Self, SettingError> {
         let event = EventSettings::new(&args.event, env)?;
-        let before = args.before.as_deref().map(|text| {
-            time(text.trim(), now).map_err(|wanted| SettingError::Value {
-                place: "--before",
-                value: text.to_owned(),
-                wanted,
-            })
-        });
-        let before = before.transpose()?;
+        let before = env.read(("--before", args.before.as_deref()), NO_VARIABLE, |text| time(text, now))?;
         if before.is_some() && event.reading.must_name_server {
             return Err(SettingError::ServerOfOldEvents);
         }

@@ -113,6 +113,9 @@ pub(crate) fn of_process(name: &str) -> Option<String> {
     if name == "HOME" { value.filter(|home| !home.is_empty()).or_else(of_user) } else { value }
 }
 
+/// In place of the variable of an option that has none.
+pub(crate) const NO_VARIABLE: &str = "";
+
 /// The variables of the process, or of a test.
 #[derive(Clone, Copy)]
 pub struct Environment<'e>(pub &'e dyn Fn(&str) -> Option<String>);
@@ -126,18 +129,8 @@ impl Environment<'_> {
         (!value.is_empty() || is_never_empty(name)).then_some(value)
     }
 
-    /// Parses the value of an option, else of a variable.
+    /// Parses the value of an option, else of a variable, if the option has one.
     pub(crate) fn read<T>(
-        &self,
-        option: (&'static str, Option<&str>),
-        variable: &'static str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<Option<T>, SettingError> {
-        self.read_exactly(option, variable, |value| parse(value.trim()))
-    }
-
-    /// Like [`read`](Self::read), but keeps spaces around an option's value.
-    pub(crate) fn read_exactly<T>(
         &self,
         option: (&'static str, Option<&str>),
         variable: &'static str,
@@ -148,7 +141,7 @@ impl Environment<'_> {
             (None, Some(value)) => (variable, value),
             (None, None) => return Ok(None),
         };
-        match parse(&value) {
+        match parse(value.trim()) {
             Ok(parsed) => Ok(Some(parsed)),
             Err(wanted) => Err(SettingError::Value { place, value, wanted }),
         }

@@ -9,7 +9,7 @@ use crate::event::text::NulPolicy;
 use crate::layout::Layout;
 use crate::layout::rows::DuplicatePolicy;
 use crate::pipeline::prepare::preparer::{Battle, Preparer, Reading};
-use crate::settings::environment::{Environment, SettingError};
+use crate::settings::environment::{Environment, NO_VARIABLE, SettingError};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -36,20 +36,14 @@ impl EventSettings {
             }
             EventsAt::from_str(path)
         })?;
-        let battle = args.battle.as_deref().map(|value| {
-            battle(value).map_err(|wanted| SettingError::Value {
-                place: "--battle",
-                value: value.to_owned(),
-                wanted,
-            })
-        });
+        let battle = env.read(("--battle", args.battle.as_deref()), NO_VARIABLE, battle)?;
         Ok(Self {
             server: server.unwrap_or(Server::Americas),
             layout: layout(args.layout.as_deref(), env)?,
             nul: nul.unwrap_or_default(),
             reading: Reading {
                 events_at: events_at.map(Arc::new),
-                battle: battle.transpose()?.unwrap_or_default(),
+                battle: battle.unwrap_or_default(),
                 must_name_server: server.is_none(),
                 tables: None,
             },
@@ -69,7 +63,7 @@ impl EventSettings {
 }
 
 pub(crate) fn battle(value: &str) -> Result<Battle, String> {
-    match value.trim() {
+    match value {
         "from-name" => Ok(Battle::FromName),
         id => match id.parse() {
             Ok(id) if id > 0 => Ok(Battle::Id(id)),

@@ -24,7 +24,7 @@ use crate::layout::table::Distribution;
 use crate::pipeline::account::counts::RejectLimit;
 use crate::pipeline::run::PipelineSettings;
 use crate::settings::database::DatabaseSettings;
-use crate::settings::environment::{Environment, SettingError, bytes, duration, number};
+use crate::settings::environment::{Environment, NO_VARIABLE, SettingError, bytes, duration, number};
 use crate::settings::event::{EventSettings, layout, on_conflict};
 use crate::settings::listen::Listen;
 use std::path::{Path, PathBuf};
@@ -104,7 +104,8 @@ impl LoadSettings {
                 LoadedSegments::Skip
             },
             drain_timeout: env.variable("KILLS_DRAIN_TIMEOUT", Duration::from_secs(25), duration)?,
-            rejects: rejects_file(args, env)?,
+            rejects: output_file(("--rejects", args.rejects.as_ref()), "KILLS_REJECTS_FILE", env)?
+                .map(|(_, path)| path),
             metrics_file: metrics_file(args, env)?,
             listen: env.read(("--listen", args.listen.as_deref()), "KILLS_LISTEN", |text| {
                 listen::listen(text, args.listen.is_none())
@@ -137,11 +138,6 @@ fn output_file(
         return Err(SettingError::Value { place, value, wanted });
     }
     Ok(Some((place, path)))
-}
-
-fn rejects_file(args: &LoadArgs, env: Environment<'_>) -> Result<Option<PathBuf>, SettingError> {
-    let file = output_file(("--rejects", args.rejects.as_ref()), "KILLS_REJECTS_FILE", env)?;
-    Ok(file.map(|(_, path)| path))
 }
 
 fn metrics_file(args: &LoadArgs, env: Environment<'_>) -> Result<Option<PathBuf>, SettingError> {
@@ -219,18 +215,15 @@ pub(crate) struct SchemaSettings {
 
 impl SchemaSettings {
     pub(crate) fn new(args: &SchemaArgs, env: Environment<'_>) -> Result<Self, SettingError> {
-        let distribution = match args.distributed.as_deref() {
-            None => Distribution::OneServer,
-            Some("citus") => Distribution::Citus,
-            Some(other) => {
-                let wanted = "expected citus, the only supported way to distribute tables".to_owned();
-                return Err(SettingError::Value { place: "--distributed", value: other.to_owned(), wanted });
-            }
-        };
+        let option = ("--distributed", args.distributed.as_deref());
+        let distribution = env.read(option, NO_VARIABLE, |by| match by {
+            "citus" => Ok(Distribution::Citus),
+            _ => Err("expected citus, the only supported way to distribute tables".to_owned()),
+        })?;
         let layout = layout(args.layout.as_deref(), env)?;
         let schema = database::schema_without_database(&args.database, env)?;
         let ledger_schema = database::ledger_schema(&args.database, env)?;
-        Ok(Self { layout, schema, ledger_schema, distribution })
+        Ok(Self { layout, schema, ledger_schema, distribution: distribution.unwrap_or_default() })
     }
 }
 

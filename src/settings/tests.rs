@@ -1,9 +1,10 @@
 //! Tests of valid and invalid values, and of the errors.
 
-use crate::event::server::Server;
 use crate::pipeline::prepare::preparer::Battle;
 use crate::settings::environment::{bytes, duration};
+use crate::settings::variables::VARIABLES;
 use crate::settings::*;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 fn load(variables: &[(&str, &str)], args: &LoadArgs) -> Result<LoadSettings, String> {
@@ -109,15 +110,14 @@ fn the_borders_of_each_variable() {
 #[test]
 fn each_variable_of_the_example_is_tried() {
     let elsewhere = ["DATABASE_URL", "KILLS_EMBEDDED", "KILLS_REJECTS_FILE", "RUST_LOG"];
-    let known: Vec<&str> = BORDERS.iter().map(|borders| borders.name).chain(TIMES).chain(elsewhere).collect();
+    let known: BTreeSet<&str> =
+        BORDERS.iter().map(|borders| borders.name).chain(TIMES).chain(elsewhere).collect();
     let example = include_str!("../../.env.example");
     let names = example.lines().filter_map(|line| Some(line.trim_start_matches('#').split_once('=')?.0));
     let is_name = |name: &&str| name.bytes().all(|letter| letter.is_ascii_uppercase() || letter == b'_');
-    let mut names: Vec<&str> = names.filter(is_name).collect();
-    let mut known: Vec<&str> = known;
-    names.sort_unstable();
-    known.sort_unstable();
+    let names: BTreeSet<&str> = names.filter(is_name).collect();
     assert_eq!(names, known);
+    assert_eq!(names, BTreeSet::from(VARIABLES));
 }
 
 #[test]
@@ -165,16 +165,6 @@ fn no_secret_is_printed_for_debugging() {
         assert!(!shown.contains(trace), "{shown}");
     }
     assert!(shown.contains("\"db\"") && shown.contains("5432"), "{shown}");
-}
-
-/// The first event names it.
-#[test]
-fn the_run_is_for_the_server_that_is_found_later() {
-    let args = LoadArgs { dry_run: true, ..LoadArgs::default() };
-    let mut settings = LoadSettings::new(&args, Environment(&|_| None)).unwrap();
-    settings.event.server = Server::Asia;
-    let pipeline = settings.pipeline(PipedCommand::default());
-    assert_eq!((pipeline.server, pipeline.reading.must_name_server), (Server::Asia, true));
 }
 
 #[test]
