@@ -66,7 +66,7 @@ pub(crate) fn stop_summary(
             is_logged: false,
             database_failed: false,
             dry_run,
-            lacks_metrics: false,
+            metrics_error: None,
             next,
         };
         if let Err(error) = print(&summary, printed) {
