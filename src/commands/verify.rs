@@ -72,7 +72,7 @@ pub(crate) fn run(
     }
     let is_different = report.missing() + report.different() > 0;
     if args.json {
-        let json = report.to_json().context("cannot format the result as JSON")?;
+        let json = report.to_json(sources_whole).context("cannot format the result as JSON")?;
         write_output(&format!("{json}\n"))?;
     } else if !quiet || is_different || stopped.is_some() {
         write_text(&report.to_text(sources_whole, &load_of_verified(args, env)))?;

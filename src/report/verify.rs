@@ -6,6 +6,7 @@ mod tests;
 use crate::input::source::Source;
 use crate::layout::compare::Difference;
 use crate::report::format::{counted, grouped};
+use crate::report::summary::RunStatus;
 use crate::shell::shell_quoted;
 use roaring::RoaringTreemap;
 use serde::Serialize;
@@ -73,6 +74,9 @@ struct FindingJson {
 
 #[derive(Serialize)]
 struct VerifyJson<'r> {
+    /// None if all sources were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<RunStatus>,
     events: u64,
     present: u64,
     missing: u64,
@@ -145,13 +149,19 @@ impl VerifyReport {
     }
 
     /// One JSON object, without a newline.
-    pub(crate) fn to_json(&self) -> serde_json::Result<String> {
+    pub(crate) fn to_json(&self, sources_whole: bool) -> serde_json::Result<String> {
         let mut different_ids: Vec<i64> =
             self.differences.values().filter_map(|entry| entry.finding.different_id()).collect();
         let mut named = BTreeSet::new();
         different_ids.retain(|id| named.insert(*id));
         different_ids.truncate(NAMED_MAX);
+        let status = if self.again.is_some() {
+            Some(RunStatus::Interrupted)
+        } else {
+            (!sources_whole).then_some(RunStatus::Failed)
+        };
         serde_json::to_string(&VerifyJson {
+            status,
             events: self.events,
             present: self.present(),
             missing: self.missing(),
