@@ -35,6 +35,7 @@ fn figures() -> RunSnapshot {
         deleted: 0,
         source: Some(CurrentSource { number: 2, count: 14, file_name: Some("kills-2.ndjson.gz".to_owned()) }),
         awaits_reject_file: false,
+        is_settled: false,
         database: Some(DatabaseState::Present),
         stopping: None,
     }
@@ -187,6 +188,14 @@ fn the_state_is_described() {
             true,
         ),
         (RunSnapshot { queue_depth: 0, ..base() }, stalled, "no progress for 25 s: waiting for input", false),
+        // The stored events are looked up, and the end of the run is recorded.
+        (
+            RunSnapshot { queue_depth: 0, is_settled: true, ..base() },
+            stalled,
+            "no progress for 25 s: waiting for the database",
+            true,
+        ),
+        (RunSnapshot { queue_depth: 0, is_settled: true, ..base() }, skipping, "", false),
         (RunSnapshot { bytes_total: read, ..base() }, pace(), "input complete, 4 segments to write", false),
         (
             RunSnapshot { bytes_total: read, queue_depth: 1, ..base() },
