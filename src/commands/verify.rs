@@ -64,7 +64,7 @@ pub(crate) fn run(
     }
     let is_different = report.missing() + report.different() > 0;
     if args.json {
-        write_output(&format!("{}\n", report.to_json()))?;
+        write_output(&format!("{}\n", report.to_json(sources_whole)))?;
     } else if !quiet || is_different || stopped.is_some() {
         write_text(&report.to_text(sources_whole, &load_of_verified(args, env)))?;
     }

@@ -87,6 +87,8 @@ pub(crate) fn run(
     if settings.reject_limit.is_some_and(|limit| limit.is_exceeded_at_end(&counts)) {
         shutdown.stop(ShutdownReason::RejectLimit);
     }
+    // Displays cannot see the reason of a stop any more.
+    monitor.settle();
     RunReport {
         counts,
         bytes_read: monitor.bytes_read(),

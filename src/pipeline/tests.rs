@@ -85,6 +85,7 @@ fn one_writer_commits_in_the_order_of_the_input() {
     assert!(report.halted.is_none(), "{report:?}");
     assert_eq!(store.committed(), (0..100).collect::<Vec<u64>>());
     assert_eq!((report.counts.inserted, report.counts.unfinished()), (100, 0));
+    assert!(bench.monitor.is_settled());
 }
 
 #[test]

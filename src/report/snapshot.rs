@@ -63,6 +63,8 @@ pub(crate) struct RunSnapshot {
     pub source: Option<CurrentSource>,
     /// Whether a writer waits for the reject file.
     pub awaits_reject_file: bool,
+    /// Whether nothing more is read or written, and only the end of the run is left.
+    pub is_settled: bool,
     /// None in a dry run.
     pub database: Option<DatabaseState>,
     /// Why the run is stopping early, if it is.
@@ -89,6 +91,7 @@ impl LiveRun {
             deleted: count(deleted),
             source: self.monitor.source(),
             awaits_reject_file: self.monitor.awaits_reject_file(),
+            is_settled: self.monitor.is_settled(),
             database: self.manager.as_ref().map(DatabaseManager::state),
             stopping: self.shutdown.stopping(),
         }

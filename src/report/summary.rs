@@ -77,7 +77,6 @@ pub(crate) struct AdvisedCommands {
 }
 
 /// The result of a load. `events` is the sum of `inserted` to `unfinished`.
-#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact")]
 #[derive(Debug)]
 pub(crate) struct Summary {
     pub status: RunStatus,
@@ -108,8 +107,8 @@ pub(crate) struct Summary {
     /// Whether the error is a failure of the database.
     pub database_failed: bool,
     pub dry_run: bool,
-    /// Whether the metrics file could not be written, so that the exit code is 1.
-    pub lacks_metrics: bool,
+    /// The error of the metrics file. The exit code is then 1, although the events are stored.
+    pub metrics_error: Option<String>,
     pub next: NextCommands,
 }
 
@@ -135,7 +134,7 @@ impl Summary {
             is_logged: false,
             database_failed: false,
             dry_run: false,
-            lacks_metrics: false,
+            metrics_error: None,
             next,
         }
     }
@@ -145,8 +144,12 @@ impl Summary {
         let counts = &self.counts;
         let new_rejects = self.rejects_file.as_ref().map(|path| path.to_string_lossy().into_owned());
         let rejects_file = new_rejects.or_else(|| self.earlier_rejects.first().cloned());
+        // As the exit code, which is 1.
+        let has_stored_all = matches!(self.status, RunStatus::Complete | RunStatus::Rejects);
+        let status =
+            if has_stored_all && self.metrics_error.is_some() { RunStatus::Failed } else { self.status };
         json_object(&[
-            ("status", self.status.name().into()),
+            ("status", status.name().into()),
             ("run", self.run.to_string().into()),
             ("server", self.server.name().into()),
             ("layout", self.layout.name().into()),
@@ -169,7 +172,7 @@ impl Summary {
             ("elapsed_seconds", self.elapsed.as_secs_f64().into()),
             ("events_per_second", self.events_per_second().into()),
             ("rejects_file", rejects_file.into()),
-            ("error", self.error.clone().into()),
+            ("error", self.error.as_ref().or(self.metrics_error.as_ref()).cloned().into()),
         ])
     }
 
@@ -370,7 +373,7 @@ fn to_text(kind: &RejectKind) -> String {
 /// Formats the summary for users: headline, counts, speed, rejects and the next commands.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let metrics = if self.lacks_metrics { " The metrics file is missing or old." } else { "" };
+        let metrics = if self.metrics_error.is_some() { " The metrics file is missing or old." } else { "" };
         writeln!(f, "{}{metrics}", self.outcome())?;
         match &self.error {
             Some(_) if self.is_logged => {

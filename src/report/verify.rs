@@ -6,8 +6,10 @@ mod tests;
 use crate::input::source::Source;
 use crate::layout::compare::Difference;
 use crate::report::format::{counted, grouped, json_object};
+use crate::report::summary::RunStatus;
 use crate::shell::shell_quoted;
 use roaring::RoaringTreemap;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Write as _};
 
@@ -134,21 +136,29 @@ impl VerifyReport {
     }
 
     /// One JSON object, without a newline.
-    pub(crate) fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self, sources_whole: bool) -> String {
         let mut different_ids: Vec<i64> =
             self.differences.values().filter_map(|entry| entry.finding.different_id()).collect();
         let mut named = BTreeSet::new();
         different_ids.retain(|id| named.insert(*id));
         different_ids.truncate(NAMED_MAX);
+        let status = if self.again.is_some() {
+            Some(RunStatus::Interrupted)
+        } else {
+            (!sources_whole).then_some(RunStatus::Failed)
+        };
+        let status = status.map(|status| ("status", status.name().into()));
         let missing_ids: Vec<i64> = self.missing_ids.values().copied().collect();
-        json_object(&[
+        let counts = [
             ("events", self.events.into()),
             ("present", self.present().into()),
             ("missing", self.missing().into()),
             ("missing_ids", missing_ids.into()),
             ("different", self.different().into()),
             ("different_ids", different_ids.into()),
-        ])
+        ];
+        let fields: Vec<(&str, Value)> = status.into_iter().chain(counts).collect();
+        json_object(&fields)
     }
 
     /// The outcome, the counts, the first findings with their places, and the next commands. `load` is the load command

@@ -26,6 +26,12 @@ fn account(events: u64, present: u64, missing: u64, missing_ids: &[i64]) -> Valu
         "different": 0, "different_ids": []})
 }
 
+/// The result of a comparison that did not reach the end of all sources.
+fn with_status(mut account: Value, status: &str) -> Value {
+    account["status"] = status.into();
+    account
+}
+
 #[test]
 fn stored_events_are_present() {
     let database = Cluster::shared().database("present");
@@ -120,7 +126,7 @@ fn broken_input_and_missing_tables_are_errors() {
     let ended =
         verify(&work, &database, &["broken.gz", "--json"]).expect(1).says(&["broken.gz", "cut short"]);
     let result: Value = serde_json::from_str(&ended.stdout).expect("JSON");
-    assert_eq!(result, account(40, 40, 0, &[]));
+    assert_eq!(result, with_status(account(40, 40, 0, &[]), "failed"));
     let words = verify(&work, &database, &["broken.gz"]).expect(1).stdout;
     let failed = "Failed: some input could not be read. Of 40 events read, 0 missing and 0 different.\n";
     assert_eq!(words, failed);
@@ -157,4 +163,22 @@ fn a_stopped_comparison_clears_its_progress_and_reports() {
         });
         lock.rollback().expect("the lock is given back");
     }
+}
+
+#[test]
+fn the_json_of_a_stopped_comparison_has_its_status() {
+    let database = Cluster::shared().database("stopped_json");
+    let work = Workplace::new();
+    let dump = generated(60, 42, 0.0);
+    work.load(&database, &[]).stdin(dump.clone()).expect(0);
+    let terminal = Terminal::new(120);
+    let program =
+        verify(&work, &database, &["--json"]).env("KILLS_FLUSH_INTERVAL", "10").env("TERM", "xterm");
+    let mut running = program.on(&terminal).start();
+    running.feed(&dump);
+    terminal.shows(&["compared 60"]);
+    running.signal(Signal::SIGTERM);
+    let ended = running.finish().expect(143);
+    let result: Value = serde_json::from_str(&ended.stdout).expect("one JSON object");
+    assert_eq!(result, with_status(account(60, 60, 0, &[]), "interrupted"));
 }

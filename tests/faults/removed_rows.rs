@@ -4,9 +4,10 @@
 use crate::faults::ledger::{load_and_change, load_while};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, small_event, version};
-use crate::support::log_case;
 use crate::support::oracle::{Nul, expect};
-use crate::support::program::{Workplace, assert_tables};
+use crate::support::program::{Ended, Workplace, assert_tables};
+use crate::support::{eventually, log_case};
+use std::time::Duration;
 
 fn run(database: &Database<'_>, sql: &str) {
     database.client().batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -88,8 +89,6 @@ fn a_ledger_removed_without_events_is_only_a_warning() {
 /// `delete` of other events does not explain why the segments of this load are gone.
 #[test]
 fn a_deletion_of_other_events_explains_no_missing_segment() {
-    let events =
-        |first: i64| join(&(first..first + 20).map(|id| small_event(id).to_string()).collect::<Vec<_>>());
     let (old, new) = (events(1), events(1_001));
     let database = Cluster::shared().database("mixed");
     let work = Workplace::new();
@@ -151,6 +150,94 @@ fn the_error_about_removed_events_names_triggers() {
     assert!(error.contains("--force"), "{error}");
     work.load(&database, &["--force"]).stdin(&dump[..]).expect(0);
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
+#[test]
+fn triggers_that_remove_rows_of_the_ledger_are_named() {
+    let dump = generated(20, 11, 0.0);
+    let expected = expect(&dump, Nul::Reject).tables;
+    let database = Cluster::shared().database("named");
+    let work = Workplace::new();
+    let change = "create function nothing() returns trigger language plpgsql as 'begin return null; end';
+        create trigger mine after insert on kill_load_segment for each row execute function nothing();
+        truncate kill_event, kill_player, kill_loot, kill_load_segment";
+    let ended = load_while(&work, &database, &dump, || run(&database, change)).expect(4);
+    let error = ended.summary().error().to_owned();
+    assert!(
+        error.contains("or a trigger or rule removed them (kill_load_segment has the trigger mine)"),
+        "{error}"
+    );
+    assert!(error.contains("removes rows; then run the same command again"), "{error}");
+    work.load(&database, &[]).stdin(&dump[..]).expect(0);
+    assert_tables(&database, "americas", &expected);
+
+    let database = Cluster::shared().database("forgetting");
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let trigger = "create function forget() returns trigger language plpgsql as
+          $$ begin delete from kill_load_segment where hash = new.hash; return null; end $$;
+        create trigger mine after update on kill_load_segment for each row execute function forget()";
+    run(&database, trigger);
+    work.load(&database, &[]).stdin(&dump[..]).expect(0).says(&[
+        "another session, or a trigger or rule (kill_load_segment has the trigger mine), removed 1 segment of this load",
+    ]);
+    assert_tables(&database, "americas", &expected);
+}
+
+fn events(first: i64) -> Vec<u8> {
+    join(&(first..first + 20).map(|id| small_event(id).to_string()).collect::<Vec<_>>())
+}
+
+/// A load that skips a file of 20 events unread, and stores 20 from standard input before `change` is called.
+fn load_beside_skipped(work: &Workplace, database: &Database<'_>, change: impl FnOnce()) -> Ended {
+    work.write("old.ndjson", events(1));
+    eventually(Duration::from_secs(30), "the unchanged file is skipped", || {
+        work.load(database, &["old.ndjson"]).expect(0).summary().count("files_skipped") == 1
+    });
+    let load = work.load(database, &["old.ndjson", "-"]);
+    load_and_change(load, database, &events(1_001), |_| change())
+}
+
+#[test]
+fn events_of_skipped_files_that_another_session_removes_are_missed() {
+    let expected = expect(&[events(1), events(1_001)].concat(), Nul::Reject).tables;
+    for change in [
+        "truncate kill_event, kill_player, kill_loot, kill_load_segment, kill_load_file",
+        "truncate kill_event, kill_player, kill_loot, kill_load_segment",
+    ] {
+        log_case(change);
+        let database = Cluster::shared().database("skipped");
+        let work = Workplace::new();
+        let ended = load_beside_skipped(&work, &database, || run(&database, change)).expect(4);
+        ended.summary().check(&[
+            ("files_skipped", 1),
+            ("inserted", 0),
+            ("already_loaded", 0),
+            ("unfinished", 40),
+        ]);
+        let error = ended.summary().error().to_owned();
+        assert!(error.contains("40 of 40 events were committed in segments"), "{error}");
+        assert!(error.contains("run the same command again"), "{error}");
+        let again = work.load(&database, &["old.ndjson", "-"]).stdin(events(1_001)).expect(0);
+        again.summary().check(&[("files_skipped", 0), ("inserted", 40)]);
+        assert_tables(&database, "americas", &expected);
+    }
+}
+
+#[test]
+fn skipped_files_whose_events_are_there_or_deleted_do_not_fail_a_load() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("skipped");
+    let ended = load_beside_skipped(&work, &database, || run(&database, "truncate kill_load_file")).expect(0);
+    ended.summary().check(&[("files_skipped", 1), ("inserted", 20), ("already_loaded", 20)]);
+    assert!(!ended.stderr.contains("another session"), "{}", ended.stderr);
+
+    let database = Cluster::shared().database("skipped");
+    let ended = load_beside_skipped(&work, &database, || {
+        work.program(&["delete", "old.ndjson"]).env("DATABASE_URL", &database.url()).expect(0);
+    });
+    let ended = ended.expect(0).says(&["'delete' removed 1 segment of this load from the ledger"]);
+    ended.summary().check(&[("inserted", 20), ("already_loaded", 20)]);
+    work.load(&database, &["old.ndjson"]).expect(0).summary().check(&[("inserted", 20)]);
 }
 
 #[test]

@@ -190,7 +190,8 @@ fn an_event_whose_row_cannot_be_deleted_is_rejected_unchanged() {
 }
 
 const IGNORE: &str =
-    "create function ignore() returns trigger language plpgsql as $$ begin return null; end $$;";
+    "create function ignore() returns trigger language plpgsql as $$ begin return null; end $$;
+     create function keep() returns trigger language plpgsql as $$ begin return old; end $$;";
 
 /// Objects that prevent writes, and the lines of the events rejected for it.
 #[test]
@@ -204,6 +205,46 @@ fn an_event_whose_update_has_no_effect_is_rejected() {
         ("create rule ignore as on update to kill_event do instead nothing", &[1, 3]),
         ("create trigger ignore before update on kill_player for each row execute function ignore()", &[1]),
         ("create rule ignore as on update to kill_player do instead nothing", &[1]),
+        // The server counts the rows as updated.
+        ("create trigger keep before update on kill_event for each row execute function keep()", &[1, 3]),
+        ("create trigger keep before update on kill_player for each row execute function keep()", &[1]),
+        (
+            "create function undo() returns trigger language plpgsql as
+               $$ begin update kill_event set fame = old.fame where event_id = old.event_id; return null; end $$;
+             create trigger undo after update on kill_event for each row when (pg_trigger_depth() = 0)
+             execute function undo()",
+            &[1, 3],
+        ),
+        (
+            "create function remove() returns trigger language plpgsql as
+               $$ begin delete from kill_event where event_id = new.event_id; return null; end $$;
+             create trigger remove after update on kill_event for each row execute function remove()",
+            &[1, 3],
+        ),
+        (
+            "create function remove() returns trigger language plpgsql as
+               $$ begin delete from kill_loot where event_id = new.event_id; return null; end $$;
+             create constraint trigger remove after update on kill_event deferrable initially deferred for each row
+             execute function remove()",
+            &[1, 3],
+        ),
+        (
+            "create function renumber() returns trigger language plpgsql as
+               $$ begin new.event_id := new.event_id + 1000000; return new; end $$;
+             create trigger renumber before update on kill_event for each row execute function renumber()",
+            &[1, 3],
+        ),
+        (
+            "create function rename() returns trigger language plpgsql as
+               $$ begin new.player_id := new.player_id || 'x'; return new; end $$;
+             create trigger rename before update on kill_player for each row execute function rename()",
+            &[1],
+        ),
+        (
+            "create rule remove as on update to kill_event
+               do also delete from kill_loot where event_id = old.event_id",
+            &[1, 3],
+        ),
     ] {
         let database = loaded(&work, "archive");
         database.client().batch_execute(&format!("{IGNORE} {sql}")).expect("a trigger or rule");
@@ -232,6 +273,7 @@ fn an_aegis_event_whose_update_has_no_effect_is_rejected() {
     for sql in [
         "create trigger ignore before update on \"KillEvent\" for each row execute function ignore()",
         "create rule ignore as on update to \"KillEvent\" do instead nothing",
+        "create trigger keep before update on \"KillEvent\" for each row execute function keep()",
     ] {
         let database = loaded(&work, "aegis");
         database.client().batch_execute(&format!("{IGNORE} {sql}")).expect("a trigger or rule");
@@ -240,5 +282,54 @@ fn an_aegis_event_whose_update_has_no_effect_is_rejected() {
         run.summary().check(&[("updated", 0), ("duplicate", 1), ("rejected", 2)]);
         let fames = "select \"TotalVictimKillFame\"::text from \"KillEvent\" order by \"EventId\"";
         assert_eq!(texts(&database, fames), ["10", "20", "30"]);
+    }
+}
+
+/// A player of the dump's earlier version, which a trigger stores again.
+#[test]
+fn an_event_whose_row_returns_after_its_deletion_is_rejected_unchanged() {
+    let work = Workplace::new();
+    let database = loaded(&work, "archive");
+    let sql = "create function keep() returns trigger language plpgsql as
+          $$ begin insert into kill_player select old.*; return null; end $$;
+        create trigger keep after delete on kill_player for each row execute function keep()";
+    database.client().batch_execute(sql).expect("a trigger");
+    let news = join(&[event(1, 12, "New", "v9"), event(3, 31, "Old", "v3")]);
+    let run = work.load(&database, &UPDATE).stdin(news).expect(3);
+    run.summary().check(&[("updated", 1), ("rejected", 1)]);
+    assert_eq!(run.rejects()[0].line(), 1);
+    let fames = "select fame::text from kill_event order by event_id";
+    assert_eq!(texts(&database, fames), ["10", "20", "31"]);
+    let players = "select player_id from kill_player where event_id = 1 order by 1";
+    assert_eq!(texts(&database, players), ["k1", "v1"]);
+}
+
+/// The same dump differs from the stored values at each load, and the trigger restores them. That is no reject: an INSERT
+/// would store the same.
+#[test]
+fn values_that_a_trigger_changes_are_stored() {
+    let work = Workplace::new();
+    for function in ["new.guild_name := upper(new.guild_name)", "new.fame := 7"] {
+        let table = if function.contains("fame") { "kill_event" } else { "kill_player" };
+        let database = Cluster::shared().database("normalized");
+        work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+        let sql = format!(
+            "create function normalize() returns trigger language plpgsql as $$ begin {function}; return new; end $$;
+             create trigger normalize before insert or update on {table} for each row execute function normalize()"
+        );
+        database.client().batch_execute(&sql).expect("a trigger");
+        work.load(&database, &[]).stdin(before()).expect(0).summary().check(&[("inserted", 3)]);
+        for (dump, updated) in [(before(), 3), (after(), 3), (after(), 3)] {
+            let run = work.load(&database, &UPDATE).stdin(dump).expect(0);
+            run.summary().check(&[("updated", updated), ("rejected", 0), ("unfinished", 0)]);
+        }
+        let stored = "select concat_ws(' ', event_id, fame, guild_name) from kill_event join kill_player
+            using (server, event_id) where role = 'killer' order by event_id";
+        let expected = if table == "kill_event" {
+            ["1 7 New", "2 7 Old", "3 7 Old"]
+        } else {
+            ["1 11 NEW", "2 20 OLD", "3 31 OLD"]
+        };
+        assert_eq!(texts(&database, stored), expected, "{function}");
     }
 }

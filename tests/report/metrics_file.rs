@@ -62,16 +62,32 @@ fn a_metrics_pipe_without_a_reader_is_an_error() {
     let work = Workplace::new();
     let pipe = work.path().join("pipe");
     mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
-    // The events are stored, so the summary is printed.
     let ended =
         load(&work, &database, "pipe").expect(1).says(&["the metrics file", "the pipe has no reader"]);
-    assert_eq!(ended.summary().status(), "complete");
+    let summary = ended.summary();
+    assert_eq!(summary.status(), "failed", "as the exit code");
+    assert!(summary.error().contains("the pipe has no reader"), "{}", summary.error());
     let mut reader = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(&pipe).expect("the pipe");
     load(&work, &database, "pipe").expect(0);
     let mut text = String::new();
     reader.read_to_string(&mut text).expect("what was written");
     assert!(text.contains(METRIC), "{text}");
     assert!(fs::metadata(&pipe).expect("a pipe").file_type().is_fifo());
+}
+
+#[test]
+fn a_full_disk_under_the_metrics_file_fails_the_load() {
+    let database = Cluster::shared().database("full");
+    let work = Workplace::new();
+    let event = format!("{}\n", small_event(1));
+    let summary = load(&work, &database, "/dev/full").stdin(event).expect(1).summary();
+    summary.check(&[("inserted", 1), ("unfinished", 0)]);
+    assert_eq!(summary.status(), "failed", "as the exit code");
+    assert!(summary.error().contains("metrics file /dev/full: No space left"), "{}", summary.error());
+    // The text says both: the events are stored, and the metrics file is not.
+    let text = work.program(&["load", "--metrics-file", "/dev/full"]).env("DATABASE_URL", &database.url());
+    let ended = text.stdin(format!("{}\n", small_event(2))).expect(1).says(&["No space left"]);
+    ended.says_in_output("stored by this run or an earlier one. The metrics file is missing or old.");
 }
 
 /// A long load says it at its start, not only at its end.

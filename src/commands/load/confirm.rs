@@ -114,18 +114,17 @@ fn describe(missing: &MissingSegments, events: u64, reload: &str) -> String {
         );
     }
     let what = format!("{count} of {events} events were committed in segments whose events");
-    if missing.stripped.segments + missing.emptied.segments == 0 {
-        return format!(
-            "{what} and ledger rows are missing in the database now: another session truncated the tables or deleted \
-             rows\nhint: run the same command again"
-        );
-    }
-    let which = if missing.stripped.segments > 0 { " lack rows" } else { " are missing" };
     let (mut cause, mut remedy) = ("another session truncated the tables or deleted rows".to_owned(), "");
     if !missing.user_code.is_empty() {
         cause = format!("{cause}, or a trigger or rule removed them ({})", missing.user_code.join("; "));
         remedy = "correct or disable a trigger or rule that removes rows; then ";
     }
+    if missing.stripped.segments + missing.emptied.segments == 0 {
+        return format!(
+            "{what} and ledger rows are missing in the database now: {cause}\nhint: {remedy}run the same command again"
+        );
+    }
+    let which = if missing.stripped.segments > 0 { " lack rows" } else { " are missing" };
     if !missing.unlogged.is_empty() {
         cause = format!("{cause}, or the server crashed: {}", missing.unlogged.join("; "));
         remedy = "make the unlogged tables logged; then ";

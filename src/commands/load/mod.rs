@@ -101,7 +101,7 @@ pub(crate) fn run(
     let reasons = monitor.reject_kinds();
     advise(&mut next, &report, &reasons, args, env);
     let summary = Summary {
-        lacks_metrics: metrics.is_err(),
+        metrics_error: metrics.as_ref().err().map(|error| in_full(error.as_ref())),
         status,
         counts: report.counts,
         bytes_read: report.bytes_read,

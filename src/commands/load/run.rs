@@ -110,7 +110,10 @@ fn read_and_store(parts: &LoadParts<'_>, recorded: Option<&RecordedRun<'_>>) -> 
         Err(error) if error.is_aborted() => return RunReport::stopped(parts.shutdown),
         Err(error) => return RunReport::failed(error),
     };
-    files.skipped.iter().for_each(|held| parts.monitor.skip_file(held));
+    for file in &files.skipped {
+        parts.monitor.skip_file(&file.counts);
+        recorded.store.note_skipped(&file.segments);
+    }
     let mut report = read(parts, files.sources.clone(), reader, &pipeline, Some(&recorded.store));
     confirm(&recorded.store, &mut report, &parts.reloads, parts.shutdown.aborted());
     recorded.target.explain(&mut report);

@@ -3,12 +3,12 @@
 //! A file is unchanged if name, size, mtime, ctime and inode are unchanged. Timestamps are coarse: a file that was modified
 //! just before it is examined could be modified once more without a new time, so it is read.
 
-use crate::database::ledger::files::{FileStamp, LoadedFiles, as_signed, nanoseconds, size};
+use crate::database::ledger::files::{FileStamp, LoadedFiles, UnchangedFile, as_signed, nanoseconds, size};
 use crate::database::options::{LoadedSegments, StoreSettings};
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::locate;
 use crate::database::session::deadline::Deadline;
-use crate::database::store::{FileCounts, ReadingDigest, StoreError};
+use crate::database::store::{ReadingDigest, StoreError};
 use crate::error_chain::in_full;
 use crate::input::source::Source;
 use crate::pipeline::account::monitor::Monitor;
@@ -31,7 +31,8 @@ pub(crate) struct Files {
     loaded: Option<LoadedFiles>,
     /// The stamps of the files to read, taken before reading, by source name.
     read: HashMap<String, FileStamp>,
-    pub(crate) skipped: Vec<FileCounts>,
+    /// The skipped files.
+    pub(crate) skipped: Vec<UnchangedFile>,
     pub(crate) sources: Vec<Source>,
     preparer: Preparer,
 }
@@ -60,12 +61,9 @@ impl Files {
         let asked: Vec<FileStamp> = files.read.values().cloned().collect();
         let unchanged = loaded.unchanged(manager, &asked, deadline)?;
         let is_skipped = |source: &Source| {
-            files.read.get(&source.to_string()).and_then(|stamp| unchanged.get(&stamp.name)).cloned()
+            files.read.get(&source.to_string()).and_then(|stamp| unchanged.get(&stamp.name))
         };
-        for source in sources {
-            let Some(held) = is_skipped(source) else { continue };
-            files.skipped.push(held);
-        }
+        files.skipped.extend(sources.iter().filter_map(is_skipped).cloned());
         files.sources = sources.iter().filter(|source| is_skipped(source).is_none()).cloned().collect();
         Ok(files)
     }

@@ -8,6 +8,7 @@
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::comments::LEDGER_COMMENTS;
 use crate::database::ledger::segments::{count, signed};
+use crate::database::ledger::stored::ReportedSegment;
 use crate::database::locks::SCHEMA_LOCK;
 use crate::database::options::StoreSettings;
 use crate::database::pool::manager::DatabaseManager;
@@ -21,6 +22,7 @@ use crate::error_chain::in_full;
 use crate::layout::ddl::comments;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::Distribution;
+use postgres::Row;
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -68,6 +70,13 @@ pub(crate) struct FileStamp {
     pub reading: ReadingDigest,
 }
 
+/// A file that need not be read.
+#[derive(Debug, Clone)]
+pub(crate) struct UnchangedFile {
+    pub(crate) counts: FileCounts,
+    pub(crate) segments: Vec<ReportedSegment>,
+}
+
 /// The table of loaded files in one schema, for one server and layout.
 #[derive(Debug)]
 pub(crate) struct LoadedFiles {
@@ -107,24 +116,27 @@ impl LoadedFiles {
         })
     }
 
-    /// The files that were loaded completely and are unchanged, by name, with their counts.
+    /// The files that were loaded completely and are unchanged, by name.
     pub(crate) fn unchanged(
         &self,
         manager: &DatabaseManager,
         stamps: &[FileStamp],
         deadline: &Deadline,
-    ) -> Result<HashMap<String, FileCounts>, StoreError> {
+    ) -> Result<HashMap<String, UnchangedFile>, StoreError> {
         let Self { table, segments, server, layout } = self;
         let sql = format!(
             "SELECT file.name, file.lines, file.events, cardinality(file.segments)::bigint, parts.rejected, parts.runs,
-               file.size
+               file.size, parts.hashes, parts.stored, parts.firsts, parts.lasts
              FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $8::bytea[])
                AS asked (name, size, mtime_ns, ctime_ns, inode, reading)
              JOIN {table} AS file ON file.name = asked.name AND file.server = $6 AND file.layout = $7
                AND file.reading = asked.reading
              CROSS JOIN LATERAL (
                SELECT count(*) AS found, coalesce(sum(segment.rejected), 0)::bigint AS rejected,
-                 array_agg(DISTINCT segment.run) FILTER (WHERE segment.rejected > 0) AS runs
+                 array_agg(DISTINCT segment.run) FILTER (WHERE segment.rejected > 0) AS runs,
+                 array_agg(segment.hash) AS hashes, array_agg(segment.events - segment.rejected) AS stored,
+                 array_agg(CASE WHEN segment.rejected = 0 THEN segment.first_event_id END) AS firsts,
+                 array_agg(CASE WHEN segment.rejected = 0 THEN segment.last_event_id END) AS lasts
                FROM unnest(file.segments) AS part (hash)
                JOIN {segments} AS segment ON segment.hash = part.hash AND segment.server = $6
                  AND segment.layout = $7 AND (segment.rejected = 0 OR segment.reported)) AS parts
@@ -140,7 +152,7 @@ impl LoadedFiles {
                 let Columns { names, sizes, mtimes, ctimes, inodes, readings } = &columns;
                 let rows = client
                     .query(&sql, &[names, sizes, mtimes, ctimes, inodes, &server, &layout, readings])?;
-                let counts = rows.iter().map(|row| {
+                let files = rows.iter().map(|row| {
                     let number = |column: usize| row.try_get(column).map(count);
                     let runs: Option<Vec<Uuid>> = row.try_get(5)?;
                     let counts = FileCounts {
@@ -151,9 +163,9 @@ impl LoadedFiles {
                         rejected: number(4)?,
                         reported_by: runs.unwrap_or_default(),
                     };
-                    Ok((row.try_get(0)?, counts))
+                    Ok((row.try_get(0)?, UnchangedFile { counts, segments: segments_of(row)? }))
                 });
-                counts.collect::<Result<Vec<(String, FileCounts)>, DatabaseError>>()
+                files.collect::<Result<Vec<(String, UnchangedFile)>, DatabaseError>>()
             })?;
             unchanged.extend(found);
         }
@@ -206,6 +218,22 @@ impl LoadedFiles {
         }
         Ok(())
     }
+}
+
+/// The segments of a file, from the last four columns of its row. An empty file has none.
+fn segments_of(row: &Row) -> Result<Vec<ReportedSegment>, postgres::Error> {
+    type Ids = Vec<Option<i64>>;
+    let hashes = row.try_get::<_, Option<Vec<Vec<u8>>>>(7)?.unwrap_or_default();
+    let stored = row.try_get::<_, Option<Vec<i64>>>(8)?.unwrap_or_default();
+    let firsts = row.try_get::<_, Option<Ids>>(9)?.unwrap_or_default();
+    let lasts = row.try_get::<_, Option<Ids>>(10)?.unwrap_or_default();
+    let ends = firsts.into_iter().zip(lasts).map(|(first, last)| Some([first?, last?]));
+    let segments = hashes.into_iter().zip(stored).zip(ends).filter_map(|((hash, stored), ends)| {
+        // Each hash has 32 bytes.
+        let hash = SegmentHash(hash.try_into().ok()?);
+        Some(ReportedSegment::skipped(hash, count(stored), ends))
+    });
+    Ok(segments.collect())
 }
 
 /// Writes the row of a file with these values.

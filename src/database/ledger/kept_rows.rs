@@ -1,14 +1,14 @@
 //! Triggers and rules of users on the tables of events: whether they have removed or changed rows of a batch.
 //!
 //! A trigger can change the key of a row before its INSERT, or delete it afterwards. The row then counts as inserted, but its
-//! event is not stored.
+//! event is not stored. The same holds for an UPDATE.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::session::transaction::Transaction;
 use crate::layout::Layout;
 use std::sync::OnceLock;
 
-/// Whether the rows of inserted events must be checked, in the transaction of the batch. Not for Citus, which refuses
+/// Whether the rows of written events must be checked, in the transaction of the batch. Not for Citus, which refuses
 /// triggers on distributed tables.
 #[derive(Debug)]
 pub(crate) struct KeptRows {
@@ -29,20 +29,21 @@ enum TableCode {
 impl KeptRows {
     /// For tables of one layout in one schema.
     pub(crate) fn new(layout: Layout, schema: &str) -> Self {
-        Self { code: code_query(layout, schema), found: OnceLock::new() }
+        let names: Vec<&str> = layout.tables().iter().map(|table| table.name).collect();
+        Self { code: code_query(schema, &names), found: OnceLock::new() }
     }
 
-    /// Whether there are triggers or rules. From here on they run at once, not at COMMIT. Asks the database once per run, and
-    /// then only if a trigger is deferred.
-    pub(crate) fn has_code(&self, transaction: &mut Transaction<'_>) -> Result<bool, DatabaseError> {
-        match self.code(transaction)? {
-            TableCode::None => return Ok(false),
-            TableCode::Immediate => {}
-            TableCode::Deferred => {
-                transaction.move_rows("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
-            }
+    /// Whether there are triggers or rules. Asks the database once per run.
+    pub(crate) fn exist(&self, transaction: &mut Transaction<'_>) -> Result<bool, DatabaseError> {
+        Ok(self.code(transaction)? != TableCode::None)
+    }
+
+    /// Runs deferred triggers. From here on they run at once, not at COMMIT. Asks the database only if a trigger is deferred.
+    pub(crate) fn run_deferred(&self, transaction: &mut Transaction<'_>) -> Result<(), DatabaseError> {
+        if self.code(transaction)? == TableCode::Deferred {
+            transaction.move_rows("SET CONSTRAINTS ALL IMMEDIATE", &[])?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn code(&self, transaction: &mut Transaction<'_>) -> Result<TableCode, DatabaseError> {
@@ -62,10 +63,10 @@ impl KeptRows {
     }
 }
 
-/// The query for enabled triggers and rules of users on the tables and their partitions. It selects a sentence about each, and
-/// whether it is deferred to COMMIT. It has no parameters.
-pub(crate) fn code_query(layout: Layout, schema: &str) -> String {
-    let names: Vec<String> = layout.tables().iter().map(|table| format!("'{}'", table.name)).collect();
+/// The query for enabled triggers and rules of users on tables of a schema and their partitions. It selects a sentence about
+/// each, and whether it is deferred to COMMIT. It has no parameters.
+pub(crate) fn code_query(schema: &str, tables: &[&str]) -> String {
+    let names: Vec<String> = tables.iter().map(|name| format!("'{name}'")).collect();
     format!(
         "WITH RECURSIVE ours (oid, name) AS (
            SELECT c.oid, c.relname::text FROM pg_catalog.pg_class c

@@ -151,7 +151,8 @@ impl BatchWriter {
         while !pending.is_empty() {
             let batch = search.batch;
             let begun = attempt(transaction, search, |savepoint| {
-                updater.begin_parts(savepoint, &batch.rows, pending)
+                let has_code = self.table_code(savepoint)?.is_some();
+                updater.begin_parts(savepoint, &batch.rows, pending, has_code)
             })?;
             let error = match begun {
                 Ok(()) => {
@@ -254,7 +255,7 @@ impl BatchWriter {
         let rows = &batch.rows;
         let written = attempt(transaction, search, |savepoint| match (action, self.updater_in_parts()) {
             (Action::Insert, _) => self.insert(savepoint, rows, events, WriteMode::Bisect),
-            (Action::Rewrite, Some(updater)) => updater.rewrite_part(savepoint, &rows.ids(events)),
+            (Action::Rewrite, Some(updater)) => self.rewrite(savepoint, updater, rows, events),
             (Action::Rewrite | Action::Update, _) => self.update(savepoint, rows, events),
         })?;
         if written.is_ok() {

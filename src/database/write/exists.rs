@@ -126,7 +126,7 @@ impl Leftovers {
         }
         let (with_rows, without_rows) = split(rows, events, &found);
         if !with_rows.is_empty() {
-            self.updater.update(transaction, rows, &with_rows)?;
+            self.updater.update(transaction, rows, &with_rows, None)?;
         }
         Ok(without_rows)
     }

@@ -4,18 +4,22 @@
 //! that refer to rows of an event.
 //!
 //! Invariant: the rows to write are counted before the write, and the written rows after it. If a trigger or rule drops
-//! a row, the update fails, and one query finds all rows that it dropped; no event is partly written.
+//! a row, the update fails, and one query finds all rows that it dropped; no event is partly written. In tables with triggers
+//! or rules the rows are also looked up after the write.
 
 use crate::database::failure::error::DatabaseError;
-use crate::database::session::client_transaction::{SqlValues, first_column};
+use crate::database::ledger::kept_rows::KeptRows;
 use crate::database::session::transaction::Transaction;
 use crate::database::write::staging::{keep, stage, stage_name};
+use crate::database::write::update::writes::{DifferenceWrite, RowsToWrite, add_old, columns_of};
 use crate::database::write::update_citus::CitusUpdater;
 use crate::event::server::Server;
 use crate::layout::Layout;
-use crate::layout::identifier::quote_identifier;
+use crate::layout::identifier::{quote_identifier, quoted_list};
 use crate::layout::rows::Rows;
 use crate::layout::table::{Distribution, Table};
+
+pub(crate) mod writes;
 
 /// Compares and rewrites events.
 #[derive(Debug)]
@@ -44,6 +48,8 @@ struct TableUpdate {
     /// Creates the staging table and the difference table. The latter has one row per row to write: with its place in
     /// the table if it exists, and with only its key if it is to be deleted.
     stage: String,
+    /// Adds the old values of the rows to update, in rows of which `gone` is NULL.
+    add_old: String,
     stage_name: String,
     copy: String,
     /// `None` if no column has `keep_on_update`.
@@ -59,29 +65,6 @@ struct TableUpdate {
     /// Writes the differences of the events whose ids are the parameter.
     part: DifferenceWrite,
     drop_stage: String,
-}
-
-/// The statements that write rows of a difference table.
-#[derive(Debug)]
-struct DifferenceWrite {
-    delete: CheckedWrite,
-    update: CheckedWrite,
-    insert: CheckedWrite,
-}
-
-#[derive(Debug)]
-struct CheckedWrite {
-    sql: String,
-    /// Selects the events of rows that `sql` should have written, and did not.
-    dropped: String,
-}
-
-/// The numbers of rows of a table to delete, to update and to insert.
-#[derive(Debug, Clone, Copy)]
-struct RowsToWrite {
-    gone: u64,
-    stored: u64,
-    new: u64,
 }
 
 impl Updater {
@@ -108,17 +91,18 @@ impl Updater {
         }
     }
 
-    /// Rewrites the differing events among `events`, which are all stored, and returns their number. On Citus, call
-    /// [`take_turn`](Self::take_turn) first.
+    /// Rewrites the differing events among `events`, which are all stored, and returns their number. Fails if one of the
+    /// triggers and rules in `code` undoes that. On Citus, call [`take_turn`](Self::take_turn) first.
     pub(crate) fn update(
         &self,
         transaction: &mut Transaction<'_>,
         rows: &Rows,
         events: &[usize],
+        code: Option<&KeptRows>,
     ) -> Result<u64, DatabaseError> {
         match self {
             _ if events.is_empty() => Ok(0),
-            Updater::OneServer(updater) => updater.update(transaction, rows, events),
+            Updater::OneServer(updater) => updater.update(transaction, rows, events, code),
             Updater::Citus(updater) => updater.update(transaction, rows, events),
         }
     }
@@ -167,6 +151,7 @@ impl OneServerUpdater {
         transaction: &mut Transaction<'_>,
         rows: &Rows,
         events: &[usize],
+        code: Option<&KeptRows>,
     ) -> Result<u64, DatabaseError> {
         let differences = self.compare(transaction, rows, events)?;
         let updated = if differences.iter().any(|&(changed, gone)| changed + gone > 0) {
@@ -175,31 +160,45 @@ impl OneServerUpdater {
         } else {
             0
         };
-        for (table, (changed, gone)) in self.tables.iter().zip(differences) {
-            table.rewrite(transaction, changed, gone)?;
-            transaction.batch_execute(&table.drop_stage)?;
+        let code = code.filter(|_| updated > 0);
+        if code.is_some() {
+            self.add_old(transaction)?;
         }
+        for (table, (changed, gone)) in self.tables.iter().zip(differences) {
+            table.rewrite(transaction, changed, gone, code.is_some())?;
+        }
+        if let Some(code) = code {
+            code.run_deferred(transaction)?;
+            self.tables.iter().try_for_each(|table| table.whole.check(transaction, &[]))?;
+        }
+        self.drop_stages(transaction)?;
         Ok(u64::try_from(updated).unwrap_or_default())
     }
 
     /// Compares `events`, which are all stored, for [`rewrite_part`](Self::rewrite_part). Their rows stay locked until the
-    /// end of the transaction. Until [`drop_stages`](Self::drop_stages), nothing else can be compared.
+    /// end of the transaction. Until [`drop_stages`](Self::drop_stages), nothing else can be compared. `has_code` is whether
+    /// the tables have triggers or rules.
     pub(crate) fn begin_parts(
         &self,
         transaction: &mut Transaction<'_>,
         rows: &Rows,
         events: &[usize],
+        has_code: bool,
     ) -> Result<(), DatabaseError> {
         self.compare(transaction, rows, events)?;
+        if has_code {
+            self.add_old(transaction)?;
+        }
         self.tables.iter().try_for_each(|table| transaction.batch_execute(&table.index))
     }
 
     /// Rewrites the differing events among those of `ids`, which were compared, and returns their number. Fails if a trigger
-    /// that ran for another part has changed their rows since.
+    /// that ran for another part has changed their rows since, or one of the triggers and rules in `code` undoes the rewrite.
     pub(crate) fn rewrite_part(
         &self,
         transaction: &mut Transaction<'_>,
         ids: &[i64],
+        code: Option<&KeptRows>,
     ) -> Result<u64, DatabaseError> {
         let found = transaction.query(&self.count_part, &[&ids])?;
         let Some(row) = found.first() else { return Ok(0) };
@@ -212,7 +211,11 @@ impl OneServerUpdater {
                 let first = 1 + 3 * index;
                 let rows =
                     RowsToWrite { gone: number(first)?, stored: number(first + 1)?, new: number(first + 2)? };
-                table.part.run(transaction, rows, &[&ids])?;
+                table.part.run(transaction, rows, &[&ids], code.is_some())?;
+            }
+            if let Some(code) = code {
+                code.run_deferred(transaction)?;
+                self.tables.iter().try_for_each(|table| table.part.check(transaction, &[&ids]))?;
             }
         }
         Ok(updated)
@@ -221,6 +224,11 @@ impl OneServerUpdater {
     /// Ends the rewrites of parts.
     pub(crate) fn drop_stages(&self, transaction: &mut Transaction<'_>) -> Result<(), DatabaseError> {
         self.tables.iter().try_for_each(|table| transaction.batch_execute(&table.drop_stage))
+    }
+
+    /// Adds the old values of the rows to update to the difference tables.
+    fn add_old(&self, transaction: &mut Transaction<'_>) -> Result<(), DatabaseError> {
+        self.tables.iter().try_for_each(|table| transaction.execute(&table.add_old, &[]).map(drop))
     }
 
     /// Stages events and fills the difference tables. Returns the numbers of changed and of deleted rows of each table.
@@ -248,69 +256,6 @@ impl OneServerUpdater {
     }
 }
 
-impl DifferenceWrite {
-    /// The statements for the rows of `differences` that fulfill `which`, a condition that follows others.
-    /// `place` is [`Table::select_place`].
-    fn new(
-        target: &str,
-        differences: &str,
-        columns: &str,
-        id: &str,
-        set: &str,
-        place: &str,
-        which: &str,
-    ) -> Self {
-        let is_place = "target.ctid = found.place AND target.tableoid = found.part";
-        let (is_gone, is_changed) =
-            (format!("found.gone AND {is_place}{which}"), format!("NOT found.gone AND {is_place}{which}"));
-        let is_new = format!("NOT found.gone AND found.place IS NULL{which}");
-        // A deleted row and the old version of an updated row are invisible, so a visible row at the same place is unchanged.
-        let unchanged = |condition: &str| {
-            format!("SELECT found.{id} FROM {differences} AS found, {target} AS target WHERE {condition}")
-        };
-        Self {
-            delete: CheckedWrite {
-                sql: format!("DELETE FROM {target} AS target USING {differences} AS found WHERE {is_gone}"),
-                dropped: unchanged(&is_gone),
-            },
-            update: CheckedWrite {
-                sql: format!(
-                    "UPDATE {target} AS target SET {set} FROM {differences} AS found WHERE {is_changed}"
-                ),
-                dropped: unchanged(&is_changed),
-            },
-            insert: CheckedWrite {
-                sql: format!(
-                    "INSERT INTO {target} ({columns}) SELECT {columns} FROM {differences} AS found
-                     WHERE {is_new} ORDER BY {id}"
-                ),
-                dropped: format!(
-                    "SELECT found.{id} FROM {differences} AS found LEFT JOIN LATERAL ({place}) AS stored ON true
-                     WHERE {is_new} AND stored.place IS NULL"
-                ),
-            },
-        }
-    }
-
-    /// Writes rows. Fails if a trigger or rule drops one. The error names the events of all rows that it dropped.
-    fn run(
-        &self,
-        transaction: &mut Transaction<'_>,
-        rows: RowsToWrite,
-        values: &SqlValues<'_>,
-    ) -> Result<(), DatabaseError> {
-        let RowsToWrite { gone, stored, new } = rows;
-        // Deletes first, because users may have added unique keys.
-        for (write, expected) in [(&self.delete, gone), (&self.update, stored), (&self.insert, new)] {
-            if expected > 0 && transaction.move_rows(&write.sql, values)? != expected {
-                let dropped = transaction.query(&write.dropped, values)?;
-                return Err(DatabaseError::Dropped(first_column(&dropped)?));
-            }
-        }
-        Ok(())
-    }
-}
-
 impl TableUpdate {
     /// Writes the rows that differ: `changed` rows are new or have other values, `gone` rows are deleted.
     fn rewrite(
@@ -318,6 +263,7 @@ impl TableUpdate {
         transaction: &mut Transaction<'_>,
         changed: u64,
         gone: u64,
+        has_code: bool,
     ) -> Result<(), DatabaseError> {
         let stored = if changed > 0 {
             let row = transaction.query(&self.counts, &[])?;
@@ -326,25 +272,18 @@ impl TableUpdate {
         } else {
             0
         };
-        self.whole.run(transaction, RowsToWrite { gone, stored, new: changed - stored }, &[])
+        self.whole.run(transaction, RowsToWrite { gone, stored, new: changed - stored }, &[], has_code)
     }
 
     /// The statements for the table that is the layout's `number`th; `schema` is quoted.
     fn new(number: usize, table: &Table, schema: &str, server: Server) -> Self {
         let (target, columns, id) = (table.in_schema(schema), table.column_list(), table.id_column());
         let (stage, differences) = (stage(number), differences(number));
-        let names = |of: &str, names: &[&str]| -> String {
-            let names = names.iter().map(|name| format!("{of}{}", quote_identifier(name)));
-            names.collect::<Vec<_>>().join(", ")
-        };
         let all: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-        let values: Vec<&str> = all.iter().copied().filter(|name| !table.key.contains(name)).collect();
         let stored = |columns: &str| table.select_stored(schema, server, columns, Distribution::OneServer);
         let place = table.select_place(schema, server);
-        let (key, key_of_found) = (names("", table.key), names("found.", table.key));
-        let set = format!("({}) = ROW ({})", names("", &values), names("found.", &values));
-        let write =
-            |which: &str| DifferenceWrite::new(&target, &differences, &columns, &id, &set, &place, which);
+        let (key, key_of_found) = (quoted_list(table.key), columns_of("found.", table.key));
+        let write = |which: &str| DifferenceWrite::new(table, schema, server, &differences, which);
         Self {
             number,
             stage: format!(
@@ -354,6 +293,7 @@ impl TableUpdate {
                 stage_name(number),
                 differences_name(number)
             ),
+            add_old: add_old(table, schema, &differences),
             stage_name: stage_name(number),
             copy: format!("COPY {stage} ({columns}) FROM STDIN BINARY"),
             // Looks up each row by its key. In a join, the planner could look up all events once per staged row, because it
@@ -370,7 +310,7 @@ impl TableUpdate {
                  SELECT {}, stored.place, stored.part, false
                  FROM (SELECT {columns} FROM {stage} EXCEPT {}) AS found
                  LEFT JOIN LATERAL ({place}) AS stored ON true",
-                names("found.", &all),
+                columns_of("found.", &all),
                 stored(&columns)
             ),
             find_gone: format!(

@@ -31,6 +31,8 @@ use crate::layout::rows::Rows;
 use crate::layout::table::Distribution;
 use std::collections::HashSet;
 
+pub(crate) mod kept;
+
 /// The statements of one layout in one schema for one server.
 #[derive(Debug)]
 pub(crate) struct BatchWriter {
@@ -312,24 +314,6 @@ impl BatchWriter {
         self.check_kept(transaction, rows, events)
     }
 
-    /// Fails if a trigger or rule has removed or changed rows of `events`, which were inserted.
-    fn check_kept(
-        &self,
-        transaction: &mut Transaction<'_>,
-        rows: &Rows,
-        events: &[usize],
-    ) -> Result<(), DatabaseError> {
-        let Some(kept) = &self.kept_rows else { return Ok(()) };
-        if !kept.has_code(transaction)? {
-            return Ok(());
-        }
-        let mut altered = Vec::new();
-        for table in &self.tables {
-            altered.extend(table.incomplete(transaction, rows, events)?);
-        }
-        if altered.is_empty() { Ok(()) } else { Err(DatabaseError::Altered(altered)) }
-    }
-
     /// Sends each table a COPY without rows.
     pub(crate) fn insert_none(
         &self,
@@ -362,19 +346,6 @@ impl BatchWriter {
     /// Must precede all writes of a transaction that may rewrite events.
     pub(crate) fn take_turn(&self, transaction: &mut Transaction<'_>) -> Result<(), DatabaseError> {
         self.updater.as_ref().map_or(Ok(()), |updater| updater.take_turn(transaction))
-    }
-
-    /// Rewrites the differing events among `events`, which are all stored, if updates are enabled. Returns their number.
-    pub(crate) fn update(
-        &self,
-        transaction: &mut Transaction<'_>,
-        rows: &Rows,
-        events: &[usize],
-    ) -> Result<u64, DatabaseError> {
-        match &self.updater {
-            Some(updater) => updater.update(transaction, rows, events),
-            None => Ok(0),
-        }
     }
 
     /// Splits `events` into stored and new ones.

@@ -7,7 +7,7 @@ use crate::pipeline::account::counts::{Counts, Tally};
 use crate::pipeline::files::FileSegments;
 use crate::pipeline::rejects::kinds::{Reasons, RejectKinds};
 use crate::pipeline::reorder::InFlight;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use uuid::Uuid;
@@ -24,6 +24,7 @@ pub(crate) struct Monitor {
     pub(crate) findings: Findings,
     /// The size of the unchanged files.
     bytes_skipped: AtomicU64,
+    is_settled: AtomicBool,
     /// Set when the reader starts.
     pub(crate) read: OnceLock<Arc<ReadCounters>>,
 }
@@ -57,6 +58,16 @@ impl Monitor {
     /// Returns the total size of the files that are not read because they are unchanged since their load.
     pub(crate) fn bytes_skipped(&self) -> u64 {
         self.bytes_skipped.load(Ordering::Relaxed)
+    }
+
+    /// Records that the run reads and writes no more segments. Only its end is left.
+    pub(crate) fn settle(&self) {
+        self.is_settled.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the run reads and writes no more segments.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_settled.load(Ordering::Relaxed)
     }
 
     /// Returns the earlier runs whose reject files contain the events in `rejected_before`.

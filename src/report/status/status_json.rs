@@ -101,6 +101,9 @@ impl Live {
         }
         let monitor = &self.run.monitor;
         let awaits = monitor.segments_claimed_elsewhere() > 0 && monitor.queue_depth() == 0;
+        if monitor.is_settled() && !is_dry {
+            return ("stopping", "Ending: checking that the events are stored".to_owned());
+        }
         match (self.run.shutdown.stopping().is_some(), is_dry) {
             (false, false) if awaits => ("waiting", "Waiting for segments claimed by other loads".to_owned()),
             (true, _) => ("stopping", "Stopping: writing the events read so far".to_owned()),

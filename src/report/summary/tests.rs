@@ -66,8 +66,20 @@ Complete: 12,345 events, all stored by this run or an earlier one.
   to check it:
     aegis-kills verify dump"
     );
-    let text = Summary { lacks_metrics: true, ..summary(RunStatus::Complete) }.to_string();
+    let metrics_error = || Some("cannot write the metrics file a: it is full".to_owned());
+    let text = Summary { metrics_error: metrics_error(), ..summary(RunStatus::Complete) }.to_string();
     assert!(text.contains("an earlier one. The metrics file is missing or old.\n"), "{text}");
+    for (status, in_json) in [
+        (RunStatus::Complete, "failed"),
+        (RunStatus::Rejects, "failed"),
+        (RunStatus::Interrupted, "interrupted"),
+        (RunStatus::RejectLimit, "reject_limit"),
+    ] {
+        let summary = Summary { metrics_error: metrics_error(), ..summary(status) };
+        let json: serde_json::Value = serde_json::from_str(&summary.to_json()).expect("JSON");
+        assert_eq!(json["status"], in_json, "{status:?}");
+        assert_eq!(json["error"].as_str(), metrics_error().as_deref(), "{status:?}");
+    }
     let piped = Summary {
         next: NextCommands { verify: None, ..summary(RunStatus::Complete).next },
         ..summary(RunStatus::Complete)

@@ -189,6 +189,10 @@ fn state(figures: &RunSnapshot, pace: &Pace) -> Option<RunActivity> {
         (Some(DatabaseState::Building { index, elapsed }), None) => {
             (format!("building index {index} for {}", time(*elapsed)), false)
         }
+        _ if figures.is_settled => {
+            let stalled = pace.stalled.filter(|_| figures.database.is_some())?;
+            (format!("no progress for {}: waiting for the database", time(stalled)), true)
+        }
         _ if figures.segments_claimed_elsewhere > 0 && figures.queue_depth == 0 => {
             let segments = counted(figures.segments_claimed_elsewhere as u64, "segment");
             (format!("waiting for {segments} claimed by other loads"), false)

@@ -112,7 +112,8 @@ impl Speed {
         let remaining = figures.bytes_total?.saturating_sub(now.bytes_done);
         let typical = self.typical.to(now);
         let rate = typical.rate(|sample| sample.bytes_done);
-        if typical.time() < LEFT_TIME_MIN || rate <= 0.0 || remaining == 0 || figures.stopping.is_some() {
+        let is_ending = figures.stopping.is_some() || figures.is_settled;
+        if typical.time() < LEFT_TIME_MIN || rate <= 0.0 || remaining == 0 || is_ending {
             return None;
         }
         #[expect(clippy::cast_precision_loss, reason = "it is an estimate")]

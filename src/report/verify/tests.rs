@@ -31,6 +31,8 @@ fn an_interrupted_comparison_says_what_was_compared() {
         "Interrupted: compared 8,182 events; no difference so far.\n\
          To run it again:\n  aegis-kills verify --server asia a.ndjson\n"
     );
+    let json = r#"{"status":"interrupted","events":8182,"present":8182,"missing":0,"missing_ids":[],"different":0,"different_ids":[]}"#;
+    assert_eq!(report.to_json(true), json);
     report.add((0, 0), "a.ndjson", 7, Finding::Missing(9_007));
     report.finish();
     let text = report.to_text(true, LOAD);
@@ -75,7 +77,7 @@ fn memory_is_bounded() {
     }
     report.finish();
     assert_eq!((report.different(), report.differences.len()), (20_000, DIFFERENCES_MAX));
-    let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
+    let json: serde_json::Value = serde_json::from_str(&report.to_json(true)).expect("JSON");
     assert_eq!(json["different_ids"].as_array().map(Vec::len), Some(NAMED_MAX));
     assert_eq!(json["different_ids"][0], 0, "in the order of the input");
 }

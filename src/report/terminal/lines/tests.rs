@@ -118,11 +118,16 @@ fn a_dry_run_has_no_database() {
     assert_eq!(lines(&dry, &pace(), None, 200).account, "events 1,000  rejected 2");
 }
 
+fn away(seconds: u64, next_try: Option<u64>) -> DatabaseState {
+    DatabaseState::Away(outage(OutageKind::Unreachable, seconds, next_try))
+}
+
+fn locked() -> DatabaseState {
+    DatabaseState::Stalled(Duration::from_secs(8))
+}
+
 #[test]
 fn the_state_is_described() {
-    let away = |seconds, next_try: Option<u64>| {
-        Some(DatabaseState::Away(outage(OutageKind::Unreachable, seconds, next_try)))
-    };
     let full = DatabaseState::Away(outage(OutageKind::OutOfDiskSpace, 12, Some(3200)));
     let building = Some(DatabaseState::Building {
         index: "kill_event_newest".to_owned(),
@@ -130,13 +135,11 @@ fn the_state_is_described() {
     });
     let read = Some(12_800_000_000);
     let stalled = Pace { stalled: Some(Duration::from_secs(25)), ..pace() };
-    let locked = || Some(DatabaseState::Stalled(Duration::from_secs(8)));
     let skipping = Pace { is_skipping: true, ..pace() };
     let base = figures;
-    let stopping = |stopping, database| RunSnapshot { stopping: Some(stopping), database, ..base() };
     for (figures, pace, text, is_trouble) in [
         (
-            RunSnapshot { database: away(12, Some(3200)), ..base() },
+            RunSnapshot { database: Some(away(12, Some(3200))), ..base() },
             pace(),
             "database unreachable for 12 s, attempt 5, retrying in 4 s",
             true,
@@ -148,12 +151,12 @@ fn the_state_is_described() {
             true,
         ),
         (
-            RunSnapshot { database: away(125, None), ..base() },
+            RunSnapshot { database: Some(away(125, None)), ..base() },
             pace(),
             "database unreachable for 2 min 5 s, attempt 5, retrying now",
             true,
         ),
-        (RunSnapshot { database: away(0, None), ..base() }, pace(), "", false),
+        (RunSnapshot { database: Some(away(0, None)), ..base() }, pace(), "", false),
         (
             RunSnapshot { database: building, ..base() },
             pace(),
@@ -161,9 +164,14 @@ fn the_state_is_described() {
             false,
         ),
         (base(), stalled, "no progress for 25 s: waiting for the database", true),
-        (RunSnapshot { database: locked(), ..base() }, stalled, "no answer from the database for 8 s", true),
         (
-            RunSnapshot { database: locked(), queue_depth: 0, task: RunTask::Verify, ..base() },
+            RunSnapshot { database: Some(locked()), ..base() },
+            stalled,
+            "no answer from the database for 8 s",
+            true,
+        ),
+        (
+            RunSnapshot { database: Some(locked()), queue_depth: 0, task: RunTask::Verify, ..base() },
             stalled,
             "no answer from the database for 8 s",
             true,
@@ -175,6 +183,14 @@ fn the_state_is_described() {
             true,
         ),
         (RunSnapshot { queue_depth: 0, ..base() }, stalled, "no progress for 25 s: waiting for input", false),
+        // The stored events are looked up, and the end of the run is recorded.
+        (
+            RunSnapshot { queue_depth: 0, is_settled: true, ..base() },
+            stalled,
+            "no progress for 25 s: waiting for the database",
+            true,
+        ),
+        (RunSnapshot { queue_depth: 0, is_settled: true, ..base() }, skipping, "", false),
         (RunSnapshot { bytes_total: read, ..base() }, pace(), "input complete, 4 segments to write", false),
         (
             RunSnapshot { bytes_total: read, queue_depth: 1, ..base() },
@@ -195,6 +211,17 @@ fn the_state_is_described() {
             false,
         ),
         (base(), skipping, "skipping segments already loaded", false),
+    ] {
+        let expected = (!text.is_empty()).then(|| RunActivity { text: text.to_owned(), is_trouble });
+        assert_eq!(lines(&figures, &pace, None, 80).state, expected);
+    }
+}
+
+#[test]
+fn a_stop_is_described() {
+    let stalled = Pace { stalled: Some(Duration::from_secs(25)), ..pace() };
+    let stopping = |stopping, database| RunSnapshot { stopping: Some(stopping), database, ..figures() };
+    for (figures, pace, text, is_trouble) in [
         (stopping(Stopping::Signal, None), pace(), "stopping, 4 segments to write", true),
         (
             stopping(Stopping::RejectLimit, None),
@@ -203,14 +230,14 @@ fn the_state_is_described() {
             true,
         ),
         (
-            stopping(Stopping::Signal, away(12, None)),
+            stopping(Stopping::Signal, Some(away(12, None))),
             pace(),
             "stopping, 4 segments to write; database unreachable for 12 s, retrying now",
             true,
         ),
-        (stopping(Stopping::Failure, away(12, None)), pace(), "failed: stopping", true),
+        (stopping(Stopping::Failure, Some(away(12, None))), pace(), "failed: stopping", true),
         (
-            stopping(Stopping::Signal, locked()),
+            stopping(Stopping::Signal, Some(locked())),
             stalled,
             "stopping, 4 segments to write; no answer from the database for 8 s",
             true,
