@@ -391,7 +391,7 @@ impl Statements {
 
 fn keeps_rows(schema: &str, table: &str) -> DatabaseError {
     StoreError::refused(format!(
-        "a trigger or rule of {table} keeps rows from being deleted; hint: remove it, or disable it: \
+        "a trigger or rule of {table} keeps rows from being deleted\nhint: drop the rule, or disable the trigger: \
          ALTER TABLE {}.{} DISABLE TRIGGER USER",
         quote_identifier(schema),
         quote_identifier(table)
