@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// Each parameter with its variable.
-const KNOWN: [(&str, &str); 31] = [
+const KNOWN: [(&str, &str); 32] = [
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
     ("port", "PGPORT"),
@@ -33,6 +33,7 @@ const KNOWN: [(&str, &str); 31] = [
     ("sslsni", "PGSSLSNI"),
     ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
     ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION"),
+    ("gssencmode", "PGGSSENCMODE"),
     ("sslaccept", ""),
     ("keepalives", ""),
     ("keepalives_idle", ""),
@@ -74,7 +75,7 @@ const VALUES_NOT_OFFERED: [(&str, &str, &str, &str); 2] = [
 ];
 
 /// Parameters without an effect here.
-const DROPPED: [&str; 15] = [
+const DROPPED: [&str; 14] = [
     "connection_limit",
     "pool_timeout",
     "pgbouncer",
@@ -85,7 +86,6 @@ const DROPPED: [&str; 15] = [
     "max_idle_connection_lifetime",
     "client_encoding",
     "fallback_application_name",
-    "gssencmode",
     "gssdelegation",
     "gsslib",
     "krbsrvname",
@@ -94,7 +94,7 @@ const DROPPED: [&str; 15] = [
 
 /// Parameters of which libpq rejects an empty value. To count it as not set would weaken the checks of the server, as in
 /// `sslmode=${UNSET}`.
-const NEVER_EMPTY: [&str; 13] = [
+const NEVER_EMPTY: [&str; 14] = [
     "connect_timeout",
     "target_session_attrs",
     "load_balance_hosts",
@@ -103,6 +103,7 @@ const NEVER_EMPTY: [&str; 13] = [
     "sslcertmode",
     "sslnegotiation",
     "sslaccept",
+    "gssencmode",
     "keepalives",
     "keepalives_idle",
     "keepalives_interval",
@@ -112,7 +113,7 @@ const NEVER_EMPTY: [&str; 13] = [
 
 /// Whether a variable is invalid if it is empty, as in libpq. Other empty variables count as not set.
 pub(crate) fn is_never_empty(variable: &str) -> bool {
-    KNOWN.iter().any(|(name, of)| *of == variable && NEVER_EMPTY.contains(name))
+    variable == "PGSERVICE" || KNOWN.iter().any(|(name, of)| *of == variable && NEVER_EMPTY.contains(name))
 }
 
 /// Parameters in which white space at the ends is significant.
@@ -139,8 +140,11 @@ impl Parameters {
                 warnings.push(dropped(&name));
             } else if name == "sslaccept" && value == "accept_invalid_certs" {
                 warnings.push("ignored sslaccept in the database URL: sslmode selects the checks".to_owned());
-            } else if let Some((name, _, remedy)) = NOT_OFFERED.iter().find(|known| known.0 == name) {
-                return Err(TargetError::NotOffered { name, remedy });
+            } else if let Some((known, _, remedy)) = NOT_OFFERED.iter().find(|known| known.0 == name) {
+                // As in libpq, an empty one is not set. Only a service is then searched for, and not found.
+                if !value.is_empty() || *known == "service" {
+                    return Err(TargetError::NotOffered { name: known, remedy });
+                }
             } else if name == "ssl" && value == "true" {
                 parameters.set("sslmode", "require".to_owned(), place("ssl"));
             } else if let Some((known, _)) = KNOWN.iter().find(|known| known.0 == name) {
@@ -257,7 +261,7 @@ fn reject_value(
 fn dropped(name: &str) -> String {
     let why = match name {
         "pgbouncer" => "poolers are detected",
-        "gssencmode" | "gssdelegation" | "gsslib" | "krbsrvname" => "GSSAPI is not supported",
+        "gssdelegation" | "gsslib" | "krbsrvname" => "GSSAPI is not supported",
         "client_encoding" => "it is always UTF8",
         "sslcompression" => "TLS is never compressed",
         _ => "it has no effect here",
