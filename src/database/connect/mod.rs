@@ -16,7 +16,7 @@ mod tests;
 pub(crate) mod text;
 pub(crate) mod tls;
 
-use crate::conceal::shown_value;
+use crate::conceal::may_hold_secret;
 use crate::database::connect::attributes::SessionAttributes;
 use crate::database::connect::error::TargetError;
 use crate::database::connect::tls::Tls;
@@ -83,7 +83,7 @@ pub(crate) fn holds_password(url: &str) -> bool {
 }
 
 /// Parameters whose values are never secret.
-const PUBLIC: [&str; 19] = [
+const PUBLIC: [&str; 20] = [
     "host",
     "hostaddr",
     "port",
@@ -100,6 +100,7 @@ const PUBLIC: [&str; 19] = [
     "sslcert",
     "sslkey",
     "sslnegotiation",
+    "gssencmode",
     "connection_limit",
     "pool_timeout",
     "pgbouncer",
@@ -266,7 +267,7 @@ fn base_config(parameters: &Parameters) -> Result<Config, TargetError> {
         config.password(password);
     }
     // All users of the database see the name. A connection string in the wrong place is none.
-    let name = parameters.text("application_name").filter(|name| shown_value(name) == *name);
+    let name = parameters.text("application_name").filter(|name| !may_hold_secret(name));
     config.application_name(name.unwrap_or("aegis-kills"));
     if let Some(options) = parameters.text("options") {
         config.options(options);
@@ -297,5 +298,7 @@ fn base_config(parameters: &Parameters) -> Result<Config, TargetError> {
     if let Some(binding) = parameters.word("channel_binding", &binding)? {
         config.channel_binding(binding);
     }
+    // Without GSSAPI, both do the same.
+    parameters.word("gssencmode", &[("disable", ()), ("prefer", ())])?;
     Ok(config)
 }
