@@ -7,10 +7,10 @@
 -- If the tables are in a schema other than "public", run SET search_path = that_schema; first.
 --
 -- Cost: queries of one player, guild, alliance or battle read only its rows, in 2 to 15 ms here. Queries marked "window" read every
--- event since a time. Per event of the window they take 0.2 to 1 µs for the event alone, 5 to 6 µs with its killer, 13 to 17 µs with
--- killer and victim, 10 µs with its loot, and 27 µs with the value of the loot.
--- This is the processor time of PostgreSQL 15 (least of three runs, one process, all rows in memory, two cores, 2026-11-29), with
--- 200,000 generated events, 985,000 rows of players and 1.6 million of loot.
+-- event since a time. A window of a million events takes 0.2 to 1 s for the event alone, 5 to 6 s with its killer, 13 to 17 s with
+-- killer and victim, 10 s with its loot, and 27 s with the value of the loot.
+-- This is five times the processor time of PostgreSQL 15 (least of three runs, one process, all rows in memory, two cores, 2026-11-29)
+-- for 200,000 generated events, with 985,000 rows of players and 1.6 million of loot.
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -26,6 +26,11 @@ pub(crate) enum CommandError {
 }
 
 impl CommandError {
+    /// Whether a stop request ended the command.
+    pub(crate) fn is_aborted(&self) -> bool {
+        matches!(self, CommandError::Database(error) if error.is_aborted())
+    }
+
     pub(crate) fn exit_status(&self) -> ExitStatus {
         match self {
             CommandError::Setting(_) => ExitStatus::WrongSetting,

@@ -25,44 +25,23 @@ pub(crate) enum ExitStatus {
     Interrupted(i32),
 }
 
-/// A row of the exit codes in the help.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ExitCodeHelp {
-    /// The code, or the codes of all signals.
-    pub code: &'static str,
-    /// The meaning in one line.
-    pub meaning: &'static str,
-}
+/// An exit code, or the codes of all signals, with its meaning in one line.
+pub(crate) type ExitMeaning = (&'static str, &'static str);
 
 /// The exit codes, ascending.
-pub(crate) const EXIT_CODES: [ExitCodeHelp; 9] = [
-    ExitCodeHelp {
-        code: "0",
-        meaning: "every event is stored, by this run or an earlier one; health: healthy; verify: no difference",
-    },
-    ExitCodeHelp {
-        code: "1",
-        meaning: "the input, the reject file, the metrics file or the program itself failed",
-    },
-    ExitCodeHelp { code: "2", meaning: "invalid option, variable or value; nothing was done" },
-    ExitCodeHelp { code: "3", meaning: "everything is stored except new rejects" },
-    ExitCodeHelp {
-        code: "4",
-        meaning: "the database was unreachable or kept failing; some events are not stored; retrying can help",
-    },
-    ExitCodeHelp { code: "5", meaning: "more rejects than allowed; stopped" },
-    ExitCodeHelp {
-        code: "6",
-        meaning: "verify found differences; health: unhealthy; embedded status: stopped",
-    },
-    ExitCodeHelp {
-        code: "7",
-        meaning: "the database refuses for a permanent reason: login, privileges, missing database, incompatible tables",
-    },
-    ExitCodeHelp {
-        code: "129, 130, 143",
-        meaning: "SIGHUP, SIGINT or SIGTERM: in-flight work was committed",
-    },
+pub(crate) const EXIT_CODES: [ExitMeaning; 9] = [
+    ("0", "every event is stored, by this run or an earlier one; health: healthy; verify: no difference"),
+    ("1", "the input, the reject file, the metrics file or the program itself failed"),
+    ("2", "invalid option, variable or value; nothing was done"),
+    ("3", "everything is stored except new rejects"),
+    ("4", "the database was unreachable or kept failing; some events are not stored; retrying can help"),
+    ("5", "more rejects than allowed; stopped"),
+    ("6", "verify found differences; health: unhealthy; embedded status: stopped"),
+    (
+        "7",
+        "the database refuses for a permanent reason: login, privileges, missing database, incompatible tables",
+    ),
+    ("129, 130, 143", "SIGHUP, SIGINT or SIGTERM: in-flight work was committed"),
 ];
 
 impl ExitStatus {
@@ -85,7 +64,7 @@ impl ExitStatus {
 /// The exit codes as text for the help.
 pub(crate) fn exit_codes_help() -> String {
     let mut text = "Exit codes:".to_owned();
-    for ExitCodeHelp { code, meaning } in EXIT_CODES {
+    for (code, meaning) in EXIT_CODES {
         // Writing to a String can't fail.
         let _ = write!(text, "\n  {code}  {meaning}");
     }
@@ -112,7 +91,7 @@ mod tests {
             ExitStatus::Interrupted(15),
         ] {
             let code = exit_status.code().to_string();
-            let is_listed = EXIT_CODES.iter().any(|exit| exit.code.split(", ").any(|listed| listed == code));
+            let is_listed = EXIT_CODES.iter().any(|exit| exit.0.split(", ").any(|listed| listed == code));
             assert!(is_listed, "{exit_status:?}");
         }
     }
@@ -124,7 +103,7 @@ mod tests {
             ("README.md", include_str!("../README.md")),
             ("docs/deployment.md", include_str!("../docs/deployment.md")),
         ] {
-            for ExitCodeHelp { code, .. } in EXIT_CODES {
+            for (code, _) in EXIT_CODES {
                 // Code 6 comes from verify and health, which a deployment does not restart.
                 let is_needed = name == "README.md" || code != "6";
                 assert!(!is_needed || text.contains(&format!("\n| {code} | ")), "{name}: {code}");

@@ -7,26 +7,7 @@
 //! A *segment* is a sequence of whole values up to a size. A *batch* is a segment, parsed and encoded as binary `COPY`. A
 //! *writer* stores a batch and its ledger row in one transaction.
 //!
-//! # Map, in reading order
-//!
-//! - [`event`]: events, and how they are read from JSON.
-//! - [`layout`]: the tables, and an event's rows in `COPY` format. Layout `archive` is `kill_event`, `kill_player` and `kill_loot`;
-//!   layout `aegis` is Prisma's `"KillEvent"`.
-//! - [`input`]: sources, decompression, framing, segments.
-//! - [`database`]: connections, the pool and its watchdog, the ledger, the tables, batches.
-//! - [`embedded`]: the private PostgreSQL.
-//! - [`pipeline`]: the threads of a run, and the outcomes of its events.
-//! - [`report`]: terminal, summary, metrics, the pages over HTTP.
-//! - [`generate`](mod@generate): synthetic dumps.
-//! - [`cli`] and [`settings`]: options as typed, and checked settings.
-//! - [`commands`]: one file per subcommand; parts that several share are in `common`.
-//! - [`program`], [`exit`], [`error`], [`error_chain`] and [`panics`]: from arguments to an exit code. `exit` lists the
-//!   codes; `error` and `commands/load/outcome` choose one.
-//! - [`sync`]: the threads, locks and channels of `input` and `pipeline`, which a test can replace.
-//! - [`visible`], [`conceal`], [`misplaced`] and [`shell`]: text made safe for a terminal, a log or a shell.
-//!
-//! Imports go one way: commands → report → pipeline → database → layout → event. `input`, `embedded` and `generate` are
-//! independent. A test fails on an import cycle between files, direct or indirect.
+//! `docs/architecture.md` has the map of the modules, the invariants, and the rules of imports.
 //!
 //! # As a library
 //!
@@ -41,26 +22,6 @@
 //! assert_eq!(dump.iter().filter(|&&byte| byte == b'\n').count(), 3);
 //! # Ok::<(), std::io::Error>(())
 //! ```
-//!
-//! # Invariants
-//!
-//! **Invariant: `event` uses no SQL and no threads, `layout` no connection, `input` no JSON, `pipeline` no type of
-//! PostgreSQL.** The pipeline accesses the database only through [`database::store::Store`].
-//!
-//! **Invariant: every event that was read is in one count of the summary.** The unfinished events are all others, by
-//! subtraction.
-//!
-//! **Invariant: a segment's ledger row commits with its events.** There is no other record of progress.
-//!
-//! **Invariant: everything is bounded:** line, segment, queue, attempts, memory. Buffers are recycled; a thread without a
-//! buffer waits (backpressure).
-//!
-//! **Invariant: there is no global state.** A command builds one [`DatabaseManager`], and so one pool per process.
-//!
-//! **Invariant: no database call can hang the program.** Each call runs on a thread that can be abandoned, and the ledger
-//! records its result.
-//!
-//! **Invariant: there is no async runtime in this crate.** The `postgres` crate contains one inside each client.
 
 mod cli;
 mod commands;

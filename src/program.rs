@@ -2,8 +2,7 @@
 
 use crate::cli::mistakes::in_two_lines;
 use crate::cli::{Cli, Command, Verbosity};
-use crate::commands::common::process::Process;
-use crate::commands::common::signals::EarlySignals;
+use crate::commands::common::signals::{EarlySignals, Process};
 use crate::commands::{delete, embedded, generate, health, load, manual, schema, verify};
 use crate::conceal::{concealed, shown_argument};
 use crate::error::CommandError;
@@ -102,14 +101,11 @@ fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<ExitStatus, Comman
             log::warn!("{warning}");
         }
     }
+    let process = Process { signals: &signals, panics, screen };
     match &cli.command {
-        Command::Load(args) => load::run(args, env, quiet, &Process { signals: &signals, panics, screen }),
-        Command::Verify(args) => {
-            verify::run(args, env, quiet, &Process { signals: &signals, panics, screen })
-        }
-        Command::Delete(args) => {
-            delete::run(args, env, quiet, &Process { signals: &signals, panics, screen })
-        }
+        Command::Load(args) => load::run(args, env, quiet, &process),
+        Command::Verify(args) => verify::run(args, env, quiet, &process),
+        Command::Delete(args) => delete::run(args, env, quiet, &process),
         Command::Health(args) => health::run(args, env, quiet),
         Command::Schema { action } => schema::run(action, env, quiet),
         Command::Embedded { action } => embedded::run(action, quiet),

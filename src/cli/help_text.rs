@@ -16,18 +16,8 @@ Start:
 'aegis-kills COMMAND --help' shows all options of a command, 'aegis-kills man COMMAND | man -l -' its manual page.";
 
 /// After the program's long help.
-const START_AND_CODES: &str = "\
-Start:
-  aegis-kills load --server europe --embedded ~/kills dump.ndjson    a private database in a directory
-  aegis-kills load --server europe dump.ndjson                       the database of DATABASE_URL
-
-{CODES}
-
-'aegis-kills COMMAND --help' shows all options of a command, 'aegis-kills man COMMAND | man -l -' its manual page.";
-
-/// The end of the program's long help.
 pub(crate) fn start_and_codes() -> String {
-    START_AND_CODES.replace("{CODES}", &exit_codes_help())
+    START.replace("\n\n", &format!("\n\n{}\n\n", exit_codes_help()))
 }
 
 /// After the help of `load`.
@@ -37,18 +27,11 @@ Examples:
   aegis-kills load --server americas --json /var/dumps/*.ndjson.zst
   aegis-kills load --server europe --embedded ~/kills dump.ndjson";
 
-/// The examples of the long help of `load`.
-const LOAD_EXAMPLES: &str = "\
-Examples:
-  zcat kills-*.ndjson.gz | aegis-kills load --server europe
-  aegis-kills load --server americas --json /var/dumps/*.ndjson.zst
-  aegis-kills load --server europe --embedded ~/kills dump.ndjson
-  aegis-kills load --dry-run --server europe dump.ndjson
-  aegis-kills load --server europe rejects-*.ndjson";
-
 /// After the long help of `load`.
 pub(crate) fn load_long() -> String {
-    format!("{LOAD_EXAMPLES}\n\n{}", variables_help())
+    let dry_run = "  aegis-kills load --dry-run --server europe dump.ndjson";
+    let rejects = "  aegis-kills load --server europe rejects-*.ndjson";
+    format!("{LOAD}\n{dry_run}\n{rejects}\n\n{}", variables_help())
 }
 
 /// After the help of `verify`.

@@ -80,7 +80,7 @@ fn remedy(error: &Error, given: &GivenCommand) -> Option<String> {
     match error.kind() {
         ErrorKind::UnknownArgument => {
             let option = argument(error)?;
-            needless(&option, given).or_else(|| owners(&option, given)).or_else(|| number(&option, given))
+            needless(&option, given).or_else(|| owners(&option, given))
         }
         ErrorKind::InvalidSubcommand => {
             context(error, ContextKind::InvalidSubcommand).and_then(|word| file(&word))
@@ -163,19 +163,13 @@ impl GivenCommand {
     fn options(&self, unknown: &str) -> String {
         let named = self.command.get_arguments().filter_map(clap::Arg::get_long);
         let options: Vec<String> = named.map(|name| format!("--{name}")).collect();
-        let file = if self.takes_files() {
-            format!("; for a file of this name, write ./{unknown}")
-        } else {
-            String::new()
-        };
+        let takes_files = self.command.get_arguments().any(|argument| argument.get_id() == "files");
+        let file =
+            if takes_files { format!("; for a file of this name, write ./{unknown}") } else { String::new() };
         if options.is_empty() {
             return format!("remove it: '{}' has no options of its own{file}", self.path);
         }
         format!("use one of {}{file}", options.join(", "))
-    }
-
-    fn takes_files(&self) -> bool {
-        self.command.get_arguments().any(|argument| argument.get_id() == "files")
     }
 
     /// The positional argument of the command, in place of another.
@@ -256,17 +250,6 @@ fn whole_number(text: &str) -> Option<String> {
 fn needless(option: &str, given: &GivenCommand) -> Option<String> {
     let found = NEEDLESS.iter().find(|(path, name, _)| *path == given.path && *name == option);
     found.map(|(_, _, why)| (*why).to_owned())
-}
-
-/// A number in place of an option.
-fn number(argument: &str, given: &GivenCommand) -> Option<String> {
-    let number = whole_number(argument.trim_start_matches('-'))?;
-    let counts = given.command.get_arguments().any(|argument| argument.get_long() == Some("events"));
-    match (argument.starts_with('-'), counts) {
-        (false, true) => Some(format!("write: --events {number}")),
-        (true, true) => Some("write a number from 0 on".to_owned()),
-        _ => None,
-    }
 }
 
 /// Names the commands that have this option.

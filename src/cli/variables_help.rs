@@ -10,11 +10,8 @@ const NAME_WIDTH: usize = 28;
 /// A variable that no option sets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct VariableHelp {
-    /// The name.
     pub name: &'static str,
-    /// The meaning in one line.
     pub meaning: &'static str,
-    /// The default.
     pub default: &'static str,
     /// The commands that read it.
     pub commands: &'static [&'static str],
@@ -22,91 +19,50 @@ pub(crate) struct VariableHelp {
 
 /// The variables, in the order of the help.
 pub(crate) const VARIABLES_WITHOUT_OPTION: [VariableHelp; 14] = [
-    VariableHelp {
-        name: "DATABASE_POOL_MIN",
-        meaning: "idle connections kept",
-        default: "2",
-        commands: DATABASE,
-    },
-    VariableHelp {
-        name: "DATABASE_POOL_MAX",
-        meaning: "upper limit of connections",
-        default: "10",
-        commands: DATABASE,
-    },
-    VariableHelp {
-        name: "DATABASE_CONNECTION_TIMEOUT",
-        meaning: "limit for obtaining a connection",
-        default: "30s",
-        commands: DATABASE,
-    },
-    VariableHelp {
-        name: "DATABASE_IDLE_TIMEOUT",
-        meaning: "idle time before a connection is closed",
-        default: "1min",
-        commands: DATABASE,
-    },
-    VariableHelp {
-        name: "DATABASE_RETRY_ATTEMPTS",
-        meaning: "attempts per batch for transient errors",
-        default: "5",
-        commands: DATABASE,
-    },
-    VariableHelp {
-        name: "DATABASE_RETRY_BASE",
-        meaning: "first wait between attempts, then doubled",
-        default: "500ms",
-        commands: DATABASE,
-    },
-    VariableHelp {
-        name: "DATABASE_AWAY_TIMEOUT",
-        meaning: "time to retry an unreachable database",
-        default: "5min",
-        commands: DATABASE,
-    },
-    VariableHelp {
-        name: "DATABASE_HEALTH_INTERVAL",
-        meaning: "interval of health checks",
-        default: "5min",
-        commands: DATABASE,
-    },
-    VariableHelp {
-        name: "DATABASE_STALL_TIMEOUT",
-        meaning: "time without progress before a statement is cancelled",
-        default: "1min",
-        commands: DATABASE,
-    },
-    VariableHelp {
-        name: "KILLS_WORKER_CONCURRENCY",
-        meaning: "writer threads, one connection each",
-        default: "3",
-        commands: &["load", "verify", "health"],
-    },
-    VariableHelp {
-        name: "KILLS_PARSE_THREADS",
-        meaning: "parser threads",
-        default: "one per core",
-        commands: &["load"],
-    },
-    VariableHelp {
-        name: "KILLS_SEGMENT_BYTES",
-        meaning: "input per transaction",
-        default: "8MiB",
-        commands: &["load", "verify", "delete"],
-    },
-    VariableHelp {
-        name: "KILLS_FLUSH_INTERVAL",
-        meaning: "time before slow input is written",
-        default: "1s",
-        commands: &["load", "verify", "delete"],
-    },
-    VariableHelp {
-        name: "KILLS_DRAIN_TIMEOUT",
-        meaning: "after a stop request: time to store the events already read",
-        default: "25s",
-        commands: &["load", "delete"],
-    },
+    variable("DATABASE_POOL_MIN", "idle connections kept", "2", DATABASE),
+    variable("DATABASE_POOL_MAX", "upper limit of connections", "10", DATABASE),
+    variable("DATABASE_CONNECTION_TIMEOUT", "limit for obtaining a connection", "30s", DATABASE),
+    variable("DATABASE_IDLE_TIMEOUT", "idle time before a connection is closed", "1min", DATABASE),
+    variable("DATABASE_RETRY_ATTEMPTS", "attempts per batch for transient errors", "5", DATABASE),
+    variable("DATABASE_RETRY_BASE", "first wait between attempts, then doubled", "500ms", DATABASE),
+    variable("DATABASE_AWAY_TIMEOUT", "time to retry an unreachable database", "5min", DATABASE),
+    variable("DATABASE_HEALTH_INTERVAL", "interval of health checks", "5min", DATABASE),
+    variable(
+        "DATABASE_STALL_TIMEOUT",
+        "time without progress before a statement is cancelled",
+        "1min",
+        DATABASE,
+    ),
+    variable(
+        "KILLS_WORKER_CONCURRENCY",
+        "writer threads, one connection each",
+        "3",
+        &["load", "verify", "health"],
+    ),
+    variable("KILLS_PARSE_THREADS", "parser threads", "one per core", &["load"]),
+    variable("KILLS_SEGMENT_BYTES", "input per transaction", "8MiB", &["load", "verify", "delete"]),
+    variable(
+        "KILLS_FLUSH_INTERVAL",
+        "time before slow input is written",
+        "1s",
+        &["load", "verify", "delete"],
+    ),
+    variable(
+        "KILLS_DRAIN_TIMEOUT",
+        "after a stop request: time to store the events already read",
+        "25s",
+        &["load", "delete"],
+    ),
 ];
+
+const fn variable(
+    name: &'static str,
+    meaning: &'static str,
+    default: &'static str,
+    commands: &'static [&'static str],
+) -> VariableHelp {
+    VariableHelp { name, meaning, default, commands }
+}
 
 /// The format of times in variables.
 pub(crate) const TIMES: &str = "A time without a unit is in milliseconds; 30s and 5min are accepted.";

@@ -4,8 +4,7 @@ use crate::cli::DeleteArgs;
 use crate::commands::common::next_steps::{SchemaHints, delete_again, piped_delete};
 use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::common::output::{write_output, write_text};
-use crate::commands::common::process::Process;
-use crate::commands::common::signals::{DrainPolicy, Listener};
+use crate::commands::common::signals::{DrainPolicy, Listener, Process};
 use crate::commands::common::sources;
 use crate::commands::common::sources::FoundSources;
 use crate::database::schema::locate::{self, Located};
@@ -20,11 +19,9 @@ use crate::exit::ExitStatus;
 use crate::input::convert::PipedCommand;
 use crate::input::reader::Reader;
 use crate::input::source::Source;
-use crate::layout::rows::DuplicatePolicy;
 use crate::panics::NO_THREAD;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::prepare::prepared::Prepared;
-use crate::pipeline::prepare::preparer::{Preparer, Reading};
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::SourceError;
 use crate::pipeline::verify::VerifyRun;
@@ -33,7 +30,7 @@ use crate::report::format::counted;
 use crate::report::snapshot::{LiveRun, RunTask};
 use crate::report::summary::RunStatus;
 use crate::report::terminal::progress::Progress;
-use crate::settings::delete::{DeleteSettings, DeletionTarget};
+use crate::settings::delete::DeleteSettings;
 use crate::settings::environment::Environment;
 use crate::settings::event::EventSettings;
 use anyhow::Context as _;
@@ -47,11 +44,7 @@ use uuid::Uuid;
 /// Threads that read dumps: one parses while the other deletes.
 const READERS: usize = 2;
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// A setting, a dump or the database prevents the deletion from starting. Later failures are part of the report.
+/// Runs the command. Failures after the start of the deletion are part of the report.
 pub(crate) fn run(
     args: &DeleteArgs,
     env: Environment<'_>,
@@ -59,14 +52,8 @@ pub(crate) fn run(
     process: &Process<'_>,
 ) -> Result<ExitStatus, CommandError> {
     let begun = Instant::now();
-    let (mut reader, mut found) = (None, FoundSources::default());
-    let find = |settings: &DeleteSettings| {
-        found = FoundSources::find(settings.sources(), &[]);
-        found.sources.clone()
-    };
-    let settings = DeleteSettings::new(args, env, Timestamp::now())?
-        .with_sources(find)
-        .named(|settings| sources::first_server(settings.sources(), &settings.event, &mut reader))?;
+    let mut settings = DeleteSettings::new(args, env, Timestamp::now())?;
+    let mut found = FoundSources::find(&settings.sources, &[], &mut settings.event)?;
     found.check()?;
     let EventSettings { server, layout, .. } = settings.event;
     let hints = SchemaHints::new(&args.database, args.event.layout.as_deref(), env);
@@ -82,13 +69,12 @@ pub(crate) fn run(
     let deadline = Deadline::until_cancelled(shutdown.aborted()).without_outages_after(shutdown.stopped());
     let deleter = Deleter::open(database.manager.clone(), scope, deadline).map_err(hinted)?;
     // Nothing was deleted until here, so a signal ends the program at once.
-    let Process { signals, panics, screen } = process;
     let policy = if args.dry_run {
         DrainPolicy::without_writes()
     } else {
         DrainPolicy::of_delete(settings.drain_timeout)
     };
-    let listener = Listener::start(signals, panics, &shutdown, policy, (*screen).clone(), None)?;
+    let listener = Listener::start(process, &shutdown, policy, None)?;
     let piped = piped_delete(args, env);
     let monitor = Arc::<Monitor>::default();
     let deletion = Deletion {
@@ -105,28 +91,25 @@ pub(crate) fn run(
         monitor: Arc::clone(&monitor),
         shutdown: Arc::clone(&shutdown),
         manager: Some(database.manager.clone()),
-        bytes_total: match &settings.events {
-            DeletionTarget::Before(_) => None,
-            DeletionTarget::Of(sources) => sources::bytes_total(sources),
-        },
+        bytes_total: sources::bytes_total(&found.sources).filter(|_| settings.before.is_none()),
         task: RunTask::Delete,
     };
-    let progress = Progress::start(live, (*screen).clone(), None).context(NO_THREAD)?;
-    let is_all_found = found.errors.is_empty();
-    let done = match &settings.events {
-        DeletionTarget::Before(time) => deletion.before(*time),
-        DeletionTarget::Of(sources) => {
-            let done = deletion.of_dumps(sources, reader, &monitor);
-            let unread = found.source_errors().into_iter().next();
-            done.and(unread.map_or(Ok(()), |error| Err(EarlyEnd::Failed(CommandError::Other(error.into())))))
-        }
+    let progress = Progress::start(live, process.screen.clone(), None).context(NO_THREAD)?;
+    let done = if let Some(time) = settings.before {
+        deletion.before(time).map(|()| Vec::new())
+    } else {
+        deletion.of_dumps(&found.sources, found.reader.take(), &monitor)
     };
     drop(progress);
     let Deletion { tally, deleter, .. } = deletion;
     drop(deleter);
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     let reason = shutdown.take_reason();
-    let is_all_done = matches!(done, Err(EarlyEnd::BrokenInput(_))) && is_all_found && reason.is_none();
+    // Everything that can be read is deleted, and the same command would end in the same way.
+    let is_broken =
+        done.as_ref().is_ok_and(|errors| !errors.is_empty() && errors.iter().all(SourceError::is_lasting));
+    let is_all_done = is_broken && found.errors.is_empty() && reason.is_none();
+    let done = done.map(|errors| errors.into_iter().chain(found.source_errors()).next());
     let (status, exit_status, error) = outcome(done, reason, tally.rejected);
     drop(listener);
     if let Err(error) = database.close() {
@@ -137,10 +120,7 @@ pub(crate) fn run(
         dry_run: args.dry_run,
         server,
         layout,
-        before: match settings.events {
-            DeletionTarget::Before(time) => Some(time),
-            DeletionTarget::Of(_) => None,
-        },
+        before: settings.before,
         events: tally.events,
         deleted: tally.deleted.events,
         not_stored: tally.events - tally.rejected - tally.deleted.events,
@@ -152,52 +132,33 @@ pub(crate) fn run(
         again: (!is_all_done).then(|| delete_again(args, env)),
     };
     if args.json {
-        write_output(&format!("{}\n", report.to_json().context("cannot format the result as JSON")?))?;
+        write_output(&format!("{}\n", report.to_json()))?;
     } else if !quiet || exit_status != ExitStatus::Complete {
         write_text(&report.to_text())?;
     }
     Ok(exit_status)
 }
 
-/// Why a deletion ended early.
-enum EarlyEnd {
-    Stopped,
-    /// Everything that can be read of the dumps is deleted, and the same command would end in the same way.
-    BrokenInput(CommandError),
-    Failed(CommandError),
-}
-
-impl From<StoreError> for EarlyEnd {
-    fn from(error: StoreError) -> Self {
-        if error.is_aborted() { EarlyEnd::Stopped } else { EarlyEnd::Failed(error.into()) }
-    }
-}
-
-impl From<anyhow::Error> for EarlyEnd {
-    fn from(error: anyhow::Error) -> Self {
-        EarlyEnd::Failed(error.into())
-    }
-}
-
-/// The status, exit code and error. A failure takes precedence over a stop request.
+/// The status, exit code and error. `done` has the error of a dump. A failure takes precedence over a stop request.
 fn outcome(
-    done: Result<(), EarlyEnd>,
+    done: Result<Option<SourceError>, CommandError>,
     halted: Option<ShutdownReason>,
     rejected: u64,
 ) -> (RunStatus, ExitStatus, Option<String>) {
     match (done, halted) {
-        (Err(EarlyEnd::BrokenInput(error) | EarlyEnd::Failed(error)), _) => {
+        (Err(error), _) if !error.is_aborted() => {
             (RunStatus::Failed, error.exit_status(), Some(in_full(&error)))
         }
+        (Ok(Some(error)), _) => (RunStatus::Failed, ExitStatus::Failed, Some(in_full(&error))),
         (_, Some(ShutdownReason::Panicked(message))) => {
             (RunStatus::Failed, ExitStatus::Failed, Some(message))
         }
         (_, Some(ShutdownReason::Signal(signal))) => {
             (RunStatus::Interrupted, ExitStatus::Interrupted(signal), None)
         }
-        (Err(EarlyEnd::Stopped), _) | (_, Some(_)) => (RunStatus::Failed, ExitStatus::Failed, None),
-        (Ok(()), None) if rejected > 0 => (RunStatus::Rejects, ExitStatus::Rejects, None),
-        (Ok(()), None) => (RunStatus::Complete, ExitStatus::Complete, None),
+        (Err(_), _) | (_, Some(_)) => (RunStatus::Failed, ExitStatus::Failed, None),
+        (Ok(None), None) if rejected > 0 => (RunStatus::Rejects, ExitStatus::Rejects, None),
+        (Ok(None), None) => (RunStatus::Complete, ExitStatus::Complete, None),
     }
 }
 
@@ -239,11 +200,12 @@ impl Deletion<'_> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check_stop(&self) -> Result<(), EarlyEnd> {
-        if self.shutdown.stopping().is_some() { Err(EarlyEnd::Stopped) } else { Ok(()) }
+    fn check_stop(&self) -> Result<(), StoreError> {
+        let aborted = || StoreError::aborted("the deletion was stopped");
+        if self.shutdown.stopping().is_some() { Err(aborted()) } else { Ok(()) }
     }
 
-    fn before(&self, time: Timestamp) -> Result<(), EarlyEnd> {
+    fn before(&self, time: Timestamp) -> Result<(), CommandError> {
         let time = time.to_string();
         if self.settings.dry_run {
             let counted = self.deleter.count_before(&time)?;
@@ -266,23 +228,19 @@ impl Deletion<'_> {
         Ok(())
     }
 
+    /// Deletes the events of the dumps. Returns the dumps that could not be read completely.
     fn of_dumps(
         &self,
         sources: &[Source],
         reader: Option<Reader>,
         monitor: &Monitor,
-    ) -> Result<(), EarlyEnd> {
-        let EventSettings { server, layout, nul, ref reading } = self.settings.event;
+    ) -> Result<Vec<SourceError>, CommandError> {
+        let mut preparer = self.settings.event.preparer();
+        preparer.reading.tables.clone_from(&self.tables);
         let run = VerifyRun {
             workers: READERS,
             segment: self.settings.segment,
-            preparer: Preparer {
-                layout,
-                server,
-                nul,
-                repeats: DuplicatePolicy::KeepFirst,
-                reading: Reading { tables: self.tables.clone(), ..reading.clone() },
-            },
+            preparer,
             piped: self.piped.clone(),
             stop: self.shutdown.stopped(),
         };
@@ -295,16 +253,11 @@ impl Deletion<'_> {
         for error in &errors {
             log::error!("{}", in_full(error));
         }
-        let is_lasting = errors.iter().all(SourceError::is_lasting);
-        match errors.into_iter().next().map(|error| CommandError::Other(error.into())) {
-            Some(error) if is_lasting => Err(EarlyEnd::BrokenInput(error)),
-            Some(error) => Err(EarlyEnd::Failed(error)),
-            None => Ok(()),
-        }
+        Ok(errors)
     }
 
     /// Deletes the events of a segment.
-    fn delete(&self, prepared: &Prepared) -> Result<(), EarlyEnd> {
+    fn delete(&self, prepared: &Prepared) -> Result<(), CommandError> {
         let batch = &prepared.batch;
         let ids = batch.rows.ids(&batch.order);
         for ids in ids.chunks(DELETE_BATCH_MAX) {
@@ -329,7 +282,7 @@ impl Deletion<'_> {
     }
 
     /// Counts the events to delete. Repeated events count once.
-    fn count(&self, prepared: &Prepared, ids: &[i64]) -> Result<(), EarlyEnd> {
+    fn count(&self, prepared: &Prepared, ids: &[i64]) -> Result<(), StoreError> {
         let mut stored = self.deleter.stored(ids.to_vec())?;
         stored.sort_unstable();
         let segments = self.deleter.segments_of(prepared.batch.hash, &stored)?;

@@ -62,7 +62,11 @@ pub(crate) fn run(action: &EmbeddedAction, quiet: bool) -> Result<ExitStatus, Co
         EmbeddedAction::Url(args) => {
             let status = embedded::status(&args.dir).map_err(EmbeddedError::of_existing)?;
             let Status::Running { url, .. } = status else {
-                return not_running(&args.dir);
+                return Err(CommandError::Other(anyhow::anyhow!(
+                    "the private PostgreSQL in {} is not running\nhint: start it with: {}",
+                    args.dir.display(),
+                    start_command(&args.dir)
+                )));
             };
             write_output(&format!("{url}\n"))?;
         }
@@ -136,12 +140,4 @@ fn age(since: Timestamp) -> String {
 
 fn start_command(dir: &Path) -> String {
     format!("aegis-kills embedded start {}", shell_quoted(&dir.to_string_lossy()))
-}
-
-fn not_running(dir: &Path) -> Result<ExitStatus, CommandError> {
-    Err(CommandError::Other(anyhow::anyhow!(
-        "the private PostgreSQL in {} is not running\nhint: start it with: {}",
-        dir.display(),
-        start_command(dir)
-    )))
 }

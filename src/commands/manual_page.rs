@@ -23,10 +23,6 @@ fn title(command: Option<&str>) -> String {
 }
 
 /// A page in roff. `root` is the built command line of the program; `None` is the overview.
-///
-/// # Errors
-///
-/// A failure of the library that renders it.
 pub(crate) fn page(root: &Command, name: Option<&str>) -> io::Result<String> {
     let title = title(name);
     // Without a date, so that the same version has the same page.
@@ -54,7 +50,7 @@ fn write_overview(root: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     roff.to_writer(page)?;
     write_options(root, page)?;
     let mut roff = Roff::new();
-    write_items(&mut roff, "EXIT STATUS", EXIT_CODES.map(|exit| (exit.code, exit.meaning)));
+    write_items(&mut roff, "EXIT STATUS", EXIT_CODES);
     write_environment(&mut roff, unique(below(root).flat_map(all_variables)));
     write_items(&mut roff, "FILES", FILES.iter().copied());
     write_examples(&mut roff, root);

@@ -9,6 +9,7 @@ use crate::database::schema::ensure::TableChange;
 use crate::database::schema::locate::{self, Located};
 use crate::database::schema::misfits::LostRows;
 use crate::database::schemas::Schemas;
+use crate::database::store::StoreError;
 use crate::error::CommandError;
 use crate::exit::ExitStatus;
 use crate::layout::ddl::Indexes;
@@ -37,16 +38,16 @@ pub(crate) fn run(
             let database = OpenDatabase::open(&settings, Uuid::new_v4())?;
             let (name, ledger) = (settings.schema(), settings.ledger_schema.as_deref());
             let hints = SchemaHints::new(&args.database, args.layout.as_deref(), env);
-            let Located { schemas, .. } = locate::find(&database.manager, layout, name, ledger)
-                .map_err(|error| error.map_message(|text| hints.fill(text)))?;
+            let hinted = |error: StoreError| error.map_message(|text| hints.fill(text));
+            let Located { schemas, .. } =
+                locate::find(&database.manager, layout, name, ledger).map_err(hinted)?;
             let lost = LostRows::Reported;
             let tables = schema::ensure(&database.manager, layout, &schemas, Indexes::Now, asked, lost)
-                .map_err(|error| error.map_message(|text| hints.fill(text)))?;
+                .map_err(hinted)?;
             for warning in &tables.warnings {
                 log::warn!("{}", hints.fill(warning));
             }
-            let is_commented = schema::add_comments(&database.manager, layout, &schemas)
-                .map_err(|error| error.map_message(|text| hints.fill(text)))?;
+            let is_commented = schema::add_comments(&database.manager, layout, &schemas).map_err(hinted)?;
             database.close()?;
             let result = match tables.change {
                 TableChange::Created => "tables created",

@@ -4,8 +4,7 @@ use crate::cli::VerifyArgs;
 use crate::commands::common::next_steps::{SchemaHints, load_of_verified, piped_verify, verify_again};
 use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::common::output::{write_output, write_text};
-use crate::commands::common::process::Process;
-use crate::commands::common::signals::{DrainPolicy, Listener};
+use crate::commands::common::signals::{DrainPolicy, Listener, Process};
 use crate::commands::common::sources;
 use crate::commands::common::sources::FoundSources;
 use crate::database::pool::manager::DatabaseManager;
@@ -22,12 +21,10 @@ use crate::error_chain::in_full;
 use crate::exit::ExitStatus;
 use crate::input::convert::PipedCommand;
 use crate::input::reader::Reader;
-use crate::layout::rows::DuplicatePolicy;
 use crate::layout::table::Distribution;
 use crate::panics::NO_THREAD;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::prepare::prepared::Prepared;
-use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::SourceError;
 use crate::pipeline::verify::VerifyRun;
@@ -50,19 +47,14 @@ pub(crate) fn run(
     quiet: bool,
     process: &Process<'_>,
 ) -> Result<ExitStatus, CommandError> {
-    let (mut reader, mut found) = (None, FoundSources::default());
-    let find = |settings: &VerifySettings| {
-        found = FoundSources::find(&settings.sources, &[]);
-        found.sources.clone()
-    };
-    let settings = VerifySettings::new(args, env)?
-        .with_sources(find)
-        .named(|settings| sources::first_server(&settings.sources, &settings.event, &mut reader))?;
+    let mut settings = VerifySettings::new(args, env)?;
+    let mut found = FoundSources::find(&settings.sources, &[], &mut settings.event)?;
     found.check()?;
+    settings.sources.clone_from(&found.sources);
     let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
     let hints = SchemaHints::new(&args.database, args.event.layout.as_deref(), env);
     let Compared { mut report, mut sources_whole, stopped } =
-        compare(&settings, reader, piped_verify(args, env), &hints, &database.manager, process)?;
+        compare(&settings, found.reader.take(), piped_verify(args, env), &hints, &database.manager, process)?;
     sources_whole &= found.errors.is_empty();
     report.again = stopped.map(|_| verify_again(args, env));
     match database.close() {
@@ -72,8 +64,7 @@ pub(crate) fn run(
     }
     let is_different = report.missing() + report.different() > 0;
     if args.json {
-        let json = report.to_json().context("cannot format the result as JSON")?;
-        write_output(&format!("{json}\n"))?;
+        write_output(&format!("{}\n", report.to_json()))?;
     } else if !quiet || is_different || stopped.is_some() {
         write_text(&report.to_text(sources_whole, &load_of_verified(args, env)))?;
     }
@@ -94,34 +85,15 @@ struct Compared {
     stopped: Option<i32>,
 }
 
-/// Why a comparison ended early.
-enum ComparisonEnd {
-    Stopped,
-    Failed(CommandError),
-}
-
-impl From<StoreError> for ComparisonEnd {
-    fn from(error: StoreError) -> Self {
-        if error.is_aborted() { ComparisonEnd::Stopped } else { ComparisonEnd::Failed(error.into()) }
-    }
-}
-
-impl From<anyhow::Error> for ComparisonEnd {
-    fn from(error: anyhow::Error) -> Self {
-        ComparisonEnd::Failed(error.into())
-    }
-}
-
 /// The source errors of a comparison, and the signal that stopped it.
 fn end_of(
-    done: Result<Vec<SourceError>, ComparisonEnd>,
+    done: Result<Vec<SourceError>, CommandError>,
     reason: Option<ShutdownReason>,
 ) -> Result<(Vec<SourceError>, Option<i32>), CommandError> {
     match (done, reason) {
-        (Err(ComparisonEnd::Failed(error)), _) => Err(error),
+        (Err(error), _) if !error.is_aborted() => Err(error),
         (Ok(errors), None) => Ok((errors, None)),
-        (Ok(errors), Some(ShutdownReason::Signal(signal))) => Ok((errors, Some(signal))),
-        (Err(ComparisonEnd::Stopped), Some(ShutdownReason::Signal(signal))) => Ok((Vec::new(), Some(signal))),
+        (done, Some(ShutdownReason::Signal(signal))) => Ok((done.unwrap_or_default(), Some(signal))),
         (_, Some(ShutdownReason::Panicked(message))) => Err(anyhow::anyhow!(message).into()),
         _ => Err(anyhow::anyhow!("the comparison was cancelled").into()),
     }
@@ -136,7 +108,7 @@ fn compare(
     manager: &DatabaseManager,
     process: &Process<'_>,
 ) -> Result<Compared, CommandError> {
-    let EventSettings { server, layout, nul, ref reading } = settings.event;
+    let EventSettings { server, layout, .. } = settings.event;
     let schema = settings.database.schema();
     let ledger = settings.database.ledger_schema.as_deref();
     let hinted = |error: StoreError| error.map_message(|text| hints.fill(text));
@@ -151,9 +123,7 @@ fn compare(
     let distribution = check_compared(manager, layout, &schemas, columns).map_err(hinted)?;
     // Until here, a signal ends the program at once.
     let shutdown = Arc::<Shutdown>::default();
-    let Process { signals, panics, screen } = process;
-    let policy = DrainPolicy::without_writes();
-    let listener = Listener::start(signals, panics, &shutdown, policy, (*screen).clone(), None)?;
+    let listener = Listener::start(process, &shutdown, DrainPolicy::without_writes(), None)?;
     let monitor = Arc::<Monitor>::default();
     let comparison = Comparison {
         monitor: Arc::clone(&monitor),
@@ -174,21 +144,16 @@ fn compare(
         bytes_total: sources::bytes_total(&settings.sources),
         task: RunTask::Verify,
     };
-    let progress = Progress::start(live, (*screen).clone(), None).context(NO_THREAD)?;
+    let progress = Progress::start(live, process.screen.clone(), None).context(NO_THREAD)?;
     let run = VerifyRun {
         workers: settings.workers,
         segment: settings.segment,
-        preparer: Preparer {
-            layout,
-            server,
-            nul,
-            repeats: DuplicatePolicy::KeepFirst,
-            reading: reading.clone(),
-        },
+        preparer: settings.event.preparer(),
         piped,
         stop: shutdown.stopped(),
     };
-    let done = run.run(settings.sources.clone(), reader, &monitor, |prepared| comparison.add(prepared));
+    let add = |prepared: &Prepared| comparison.add(prepared).map_err(CommandError::from);
+    let done = run.run(settings.sources.clone(), reader, &monitor, add);
     drop(progress);
     let (errors, stopped) = end_of(done, shutdown.take_reason()).map_err(|error| match error {
         CommandError::Database(error) => {
@@ -223,9 +188,9 @@ struct Comparison<'r> {
 
 impl Comparison<'_> {
     /// Compares the events of a segment, unless the comparison is stopped before.
-    fn add(&self, prepared: &Prepared) -> Result<(), ComparisonEnd> {
+    fn add(&self, prepared: &Prepared) -> Result<(), StoreError> {
         if self.shutdown.stopping().is_some() {
-            return Err(ComparisonEnd::Stopped);
+            return Err(StoreError::aborted("the comparison was stopped"));
         }
         let mut stored = self.stored(prepared)?;
         let mut half_committed = false;

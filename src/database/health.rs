@@ -27,7 +27,7 @@ use std::error::Error;
 use std::time::Duration;
 
 /// The state of the database that matters to a load.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Inspection {
     /// The ledger's row of the run that started last.
     pub last_run: Option<Value>,
@@ -47,19 +47,6 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// The inspection of tables that no statement may name.
-    fn untrusted(message: String) -> Self {
-        Self {
-            last_run: None,
-            index_faults: Vec::new(),
-            misfits: Some(message),
-            access_faults: Vec::new(),
-            distribution: Distribution::OneServer,
-            nodes: Vec::new(),
-            table_bytes: None,
-        }
-    }
-
     /// Why no load can run, if so.
     fn fault(&self) -> Option<String> {
         if !self.access_faults.is_empty() {
@@ -145,7 +132,10 @@ impl HealthProbe {
         apart(&self.opener, &Deadline::unbounded(), move |client| {
             let Located { schemas, tables } = match locate::of(client, layout, &schema, ledger.as_deref()) {
                 Ok(located) => located,
-                Err(TrustError::Untrusted(message)) => return Ok(Inspection::untrusted(message)),
+                // No statement may name such tables.
+                Err(TrustError::Untrusted(message)) => {
+                    return Ok(Inspection { misfits: Some(message), ..Inspection::default() });
+                }
                 Err(TrustError::Lookup(error)) => return Err(error.into()),
             };
             let access_faults = access::faults(client, layout, &schemas)?;

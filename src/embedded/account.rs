@@ -31,14 +31,8 @@ pub struct Account {
     uid: u32,
     gid: u32,
     name: String,
-    switch: Switch,
-}
-
-/// Whether the programs run as another user than this program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Switch {
-    Stay,
-    Drop,
+    /// Whether the programs run as another user than this program.
+    is_other: bool,
 }
 
 /// While this value lives, this thread opens and creates files as the account. Child processes are not affected.
@@ -65,7 +59,7 @@ impl Account {
     pub fn act(&self) -> Acting {
         Acting {
             #[cfg(target_os = "linux")]
-            before: (self.switch == Switch::Drop).then(|| {
+            before: self.is_other.then(|| {
                 let gid = setfsgid(Gid::from_raw(self.gid));
                 (setfsuid(Uid::from_raw(self.uid)), gid)
             }),
@@ -86,7 +80,7 @@ impl Account {
     pub fn for_paths(paths: &[&Path]) -> Result<Self, EmbeddedError> {
         if !geteuid().is_root() {
             let uid = geteuid().as_raw();
-            return Ok(Self { uid, gid: getegid().as_raw(), name: name_of(uid), switch: Switch::Stay });
+            return Ok(Self { uid, gid: getegid().as_raw(), name: name_of(uid), is_other: false });
         }
         let owner =
             paths.iter().filter_map(|path| fs::metadata(path).ok()).find(|metadata| metadata.uid() != 0);
@@ -112,7 +106,7 @@ impl Account {
         }
         // With C, messages are the same on all machines. The locale of the data is an option of initdb.
         command.env("LC_ALL", "C").env("HOME", "/");
-        if self.switch == Switch::Drop {
+        if self.is_other {
             // The standard library also drops root's supplementary groups.
             command.uid(self.uid).gid(self.gid);
         }
@@ -126,10 +120,10 @@ impl Account {
 
     /// Gives `path`, which root has created, to the account. Links are not followed.
     pub fn own(&self, path: &Path) -> Result<(), EmbeddedError> {
-        match self.switch {
-            Switch::Stay => Ok(()),
-            Switch::Drop => lchown(path, Some(self.uid), Some(self.gid)).at("change the owner of", path),
+        if !self.is_other {
+            return Ok(());
         }
+        lchown(path, Some(self.uid), Some(self.gid)).at("change the owner of", path)
     }
 
     /// Gives the account an open directory that this program has just created at `path`, unless it was replaced since.
@@ -151,7 +145,7 @@ impl Account {
         if !metadata.is_file() || !is_ours || metadata.nlink() > 1 {
             return Err(EmbeddedError::Planted { path: path.to_path_buf() });
         }
-        if self.switch == Switch::Drop && !self.owns(&metadata) {
+        if self.is_other && !self.owns(&metadata) {
             fchown(file, Some(self.uid), Some(self.gid)).at("change the owner of", path)?;
         }
         Ok(())
@@ -164,7 +158,7 @@ impl Account {
 
     /// Checks that the account can enter `dir`, an absolute path without links. The error names the blocking directory.
     pub fn check_entry(&self, dir: &Path) -> Result<(), EmbeddedError> {
-        if self.switch == Switch::Stay {
+        if !self.is_other {
             return Ok(());
         }
         // Test it with a process, because access lists and mounts also matter.
@@ -209,13 +203,13 @@ impl Account {
                 uid: metadata.uid(),
                 gid: metadata.gid(),
                 name: metadata.uid().to_string(),
-                switch: Switch::Drop,
+                is_other: true,
             },
         }
     }
 
     fn drop_to(user: User) -> Self {
-        Self { uid: user.uid.as_raw(), gid: user.gid.as_raw(), name: user.name, switch: Switch::Drop }
+        Self { uid: user.uid.as_raw(), gid: user.gid.as_raw(), name: user.name, is_other: true }
     }
 }
 

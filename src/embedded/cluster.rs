@@ -3,14 +3,11 @@
 //! - A rename creates `DIR/data` when the cluster is complete, with settings and database, and synced to disk.
 //! - The next attempt removes the remains of an interrupted one.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::Write;
 use std::path::Path;
 
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
-
-use crate::embedded::directory::{Directory, StartLock, make_private_directory};
+use crate::embedded::directory::{Directory, StartLock, if_exists, make_private_directory, own_options};
 use crate::embedded::error::{At, EmbeddedError};
 use crate::embedded::program::run;
 use crate::embedded::programs::Programs;
@@ -42,7 +39,7 @@ pub(crate) fn make(
     log::info!("creating a private PostgreSQL {} in {}", programs.version(), directory.dir().display());
     let mut made = Ok(());
     for locale in LOCALES {
-        remove_directory(&data)?;
+        if_exists(fs::remove_dir_all(&data)).at("remove", &data)?;
         made = initialize(directory, programs, start, locale);
         if made.is_ok() {
             break;
@@ -75,8 +72,7 @@ fn initialize(
 }
 
 fn add_settings(file: &Path) -> Result<(), EmbeddedError> {
-    let mut options = OpenOptions::new();
-    let mut conf = options.append(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(file).at("open", file)?;
+    let mut conf = own_options().append(true).open(file).at("open", file)?;
     conf.write_all(SETTINGS.as_bytes()).and_then(|()| conf.sync_all()).at("write", file)
 }
 
@@ -95,11 +91,4 @@ fn create_database(
         .arg(programs.program("postgres"))
         .arg(directory.data_new());
     run(command, "postgres", directory, start)
-}
-
-fn remove_directory(path: &Path) -> Result<(), EmbeddedError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("remove", path),
-        _ => Ok(()),
-    }
 }

@@ -54,13 +54,6 @@ pub(crate) struct StartLock(File);
 #[derive(Debug)]
 pub(crate) struct Lease(File);
 
-/// Whether any process holds a lease of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Users {
-    None,
-    Some,
-}
-
 impl Directory {
     /// Opens the directory at `dir` and creates it if necessary.
     pub(crate) fn make(dir: &Path) -> Result<Self, EmbeddedError> {
@@ -132,7 +125,6 @@ impl Directory {
         &self.dir
     }
 
-    /// The account that the server runs as.
     pub(crate) fn account(&self) -> &Account {
         &self.account
     }
@@ -157,7 +149,7 @@ impl Directory {
     /// Waits for the lock to create, start or stop the server.
     pub(crate) fn lock_start(&self) -> Result<StartLock, EmbeddedError> {
         let path = self.start_lock_path();
-        let file = self.open_lock(&path)?;
+        let file = self.open_own(&path)?;
         let begun = Instant::now();
         loop {
             match file.try_lock() {
@@ -172,20 +164,20 @@ impl Directory {
         }
     }
 
-    /// Acquires a lease. It requires the start lock, so that no [`Directory::users`] runs at the same time.
+    /// Acquires a lease. It requires the start lock, so that no [`Directory::has_users`] runs at the same time.
     pub(crate) fn take_lease(&self, _start: &StartLock) -> Result<Lease, EmbeddedError> {
         let path = self.lease_path();
-        let file = self.open_lock(&path)?;
+        let file = self.open_own(&path)?;
         file.lock_shared().at("lock", &path)?;
         Ok(Lease(file))
     }
 
     /// Whether any process holds a lease. The system releases the lock of a killed process.
-    pub(crate) fn users(&self, _start: &StartLock) -> Result<Users, EmbeddedError> {
+    pub(crate) fn has_users(&self, _start: &StartLock) -> Result<bool, EmbeddedError> {
         let path = self.lease_path();
-        match self.open_lock(&path)?.try_lock() {
-            Ok(()) => Ok(Users::None),
-            Err(TryLockError::WouldBlock) => Ok(Users::Some),
+        match self.open_own(&path)?.try_lock() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(error)) => Err(error).at("lock", &path),
         }
     }
@@ -197,7 +189,7 @@ impl Directory {
 
     /// Records that the server is to outlive its users.
     pub(crate) fn keep(&self, _start: &StartLock) -> Result<(), EmbeddedError> {
-        self.open_lock(&self.kept_path()).map(drop)
+        self.open_own(&self.kept_path()).map(drop)
     }
 
     /// Removes the record that the server is to outlive its users.
@@ -205,7 +197,6 @@ impl Directory {
         remove_file(&self.kept_path())
     }
 
-    /// Creates the directory of the logs.
     pub(crate) fn make_log(&self) -> Result<PathBuf, EmbeddedError> {
         let log = self.log();
         make_private_directory(&log, &self.account)?;
@@ -215,10 +206,7 @@ impl Directory {
     /// Opens the log `name` empty, and creates it if necessary.
     pub(crate) fn open_log(&self, name: &str) -> Result<(File, PathBuf), EmbeddedError> {
         let path = self.make_log()?.join(name);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW | O_NONBLOCK);
-        let file = options.open(&path).at("open", &path)?;
-        self.account.own_file(&file, &path)?;
+        let file = self.open_own(&path)?;
         // Truncate the file only after the check.
         file.set_len(0).at("truncate", &path)?;
         Ok((file, path))
@@ -227,11 +215,9 @@ impl Directory {
     /// Checks an existing log `name`, which one of the server's programs will open.
     pub(crate) fn check_log(&self, name: &str) -> Result<(), EmbeddedError> {
         let path = self.make_log()?.join(name);
-        let mut options = OpenOptions::new();
-        match options.read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(&path) {
-            Ok(file) => self.account.own_file(&file, &path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error).at("open", &path),
+        match if_exists(own_options().read(true).open(&path)).at("open", &path)? {
+            Some(file) => self.account.own_file(&file, &path),
+            None => Ok(()),
         }
     }
 
@@ -247,10 +233,10 @@ impl Directory {
         self.dir.join("kept")
     }
 
-    fn open_lock(&self, path: &Path) -> Result<File, EmbeddedError> {
-        let mut options = OpenOptions::new();
+    /// Opens a file of this program, and creates it if necessary.
+    fn open_own(&self, path: &Path) -> Result<File, EmbeddedError> {
+        let mut options = own_options();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        options.custom_flags(O_NOFOLLOW | O_NONBLOCK);
         let file = options.open(path).at("open", path)?;
         self.account.own_file(&file, path)?;
         Ok(file)
@@ -322,6 +308,13 @@ fn unlock(file: &File) {
     }
 }
 
+/// Options that follow no link, and do not block at a FIFO.
+pub(crate) fn own_options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags(O_NOFOLLOW | O_NONBLOCK);
+    options
+}
+
 /// Creates a directory that only `account` can enter. An existing one must be a directory that belongs to the account.
 pub(crate) fn make_private_directory(path: &Path, account: &Account) -> Result<(), EmbeddedError> {
     let made = match DirBuilder::new().mode(0o700).create(path) {
@@ -371,9 +364,14 @@ fn make_at_once(path: &Path, account: &Account) -> Result<(), EmbeddedError> {
 
 /// Removes a file if it exists.
 pub(crate) fn remove_file(path: &Path) -> Result<(), EmbeddedError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("remove", path),
-        _ => Ok(()),
+    if_exists(fs::remove_file(path)).at("remove", path).map(drop)
+}
+
+/// Nothing if the file does not exist.
+pub(crate) fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
     }
 }
 

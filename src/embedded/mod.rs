@@ -26,7 +26,7 @@ use crate::error_chain::in_full;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
-use crate::embedded::directory::{Directory, Lease, StartLock, Users};
+use crate::embedded::directory::{Directory, Lease};
 use crate::embedded::server::{RunningServer, ServerState};
 
 /// A lease of the private PostgreSQL in one directory. The server runs at least as long as this value lives.
@@ -154,12 +154,13 @@ impl Embedded {
         let start = self.directory.lock_start()?;
         // No other process can acquire a lease in between, because that requires the start lock.
         drop(self.lease.take());
-        let users = self.directory.users(&start)?;
-        match users {
-            Users::Some => Ok(Closed::InUse),
-            Users::None if self.directory.kept() => Ok(Closed::Kept),
-            Users::None => server::stop(&self.directory, &start).map(|_| Closed::Stopped),
+        if self.directory.has_users(&start)? {
+            return Ok(Closed::InUse);
         }
+        if self.directory.kept() {
+            return Ok(Closed::Kept);
+        }
+        server::stop(&self.directory, &start).map(|_| Closed::Stopped)
     }
 }
 
@@ -183,13 +184,13 @@ pub fn stop(dir: &Path) -> Result<Stopped, EmbeddedError> {
         return Ok(Stopped::Missing);
     };
     let _acting = directory.account().act();
-    let start: StartLock = directory.lock_start()?;
+    let start = directory.lock_start()?;
     directory.clear_kept(&start)?;
-    let users = directory.users(&start)?;
-    Ok(match (server::stop(&directory, &start)?, users) {
+    let is_used = directory.has_users(&start)?;
+    Ok(match (server::stop(&directory, &start)?, is_used) {
         (false, _) => Stopped::Already,
-        (true, Users::None) => Stopped::Idle,
-        (true, Users::Some) => Stopped::InUse,
+        (true, false) => Stopped::Idle,
+        (true, true) => Stopped::InUse,
     })
 }
 

@@ -11,31 +11,18 @@ use nix::unistd::Pid;
 /// Poll interval while waiting for a process or a lock.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The owner of a process id, relative to a data directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// The server of the data, or a process that can't be examined.
-    Us,
-    /// An unrelated process, or a zombie.
-    Other,
-    /// No such process.
-    Nobody,
-}
-
-/// Examines `pid`. The postmaster of `data` has that directory in its arguments or as its working directory.
-pub(crate) fn owner(pid: i32, data: &Path) -> Owner {
+/// Whether `pid` is the postmaster of `data`, which has that directory in its arguments or as its working directory. A zombie
+/// is none.
+pub(crate) fn is_server_of(data: &Path, pid: i32) -> bool {
     match kill(Pid::from_raw(pid), None) {
         // With EPERM the process exists as another user and can still be ours: root examines all processes, but in a
         // container even root can lack the privilege to send signals.
         Ok(()) | Err(Errno::EPERM) => {}
-        Err(_) => return Owner::Nobody,
+        Err(_) => return false,
     }
-    match arguments(pid) {
-        Some(arguments) if names(&arguments, data.as_os_str().as_bytes()) || runs_in(pid, data) => Owner::Us,
-        Some(_) => Owner::Other,
-        // Unknown: treating another process as the server costs time, the opposite could lose data.
-        None => Owner::Us,
-    }
+    // If it is unknown, treating another process as the server costs time, the opposite could lose data.
+    arguments(pid)
+        .is_none_or(|arguments| names(&arguments, data.as_os_str().as_bytes()) || runs_in(pid, data))
 }
 
 /// The command line of a process; empty for a zombie.
@@ -75,36 +62,4 @@ fn names(arguments: &[u8], data: &[u8]) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn names(arguments: &[u8], data: &[u8]) -> bool {
     memchr::memmem::find(arguments, data).is_some()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{BufRead, BufReader};
-    use std::process::{Command, Stdio};
-
-    use super::*;
-
-    #[test]
-    fn a_process_is_ours_only_if_it_names_the_data() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let data = std::fs::canonicalize(directory.path()).expect("its name");
-        let text = data.to_str().expect("text");
-        for (argument, expected) in [(text, Owner::Us), ("/elsewhere", Owner::Other)] {
-            let mut child = Command::new("/bin/sh")
-                .args(["-c", "echo begun; read line; exit 0", "sh", "-D", argument])
-                .current_dir("/")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("a shell");
-            let pid = i32::try_from(child.id()).expect("a process number");
-            // Shortly after the spawn, the process does not have its arguments yet.
-            let mut line = String::new();
-            BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
-            assert_eq!(owner(pid, &data), expected, "{argument}");
-            drop(child.stdin.take());
-            child.wait().expect("its end");
-            assert_eq!(owner(pid, &data), Owner::Nobody, "after its end");
-        }
-    }
 }

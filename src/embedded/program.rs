@@ -1,18 +1,15 @@
 //! Runs a server program to completion and keeps its output.
 
-use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::embedded::directory::{Directory, StartLock};
+use crate::embedded::directory::{Directory, StartLock, own_options};
 use crate::embedded::error::{At, EmbeddedError};
 use crate::embedded::process::POLL_INTERVAL;
 
@@ -61,8 +58,7 @@ pub(crate) fn run(
 /// Returns the last lines of `log` after byte `from`, or nothing if it can't be read.
 pub(crate) fn tail(log: &Path, from: u64) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
-        let mut options = OpenOptions::new();
-        let mut file = options.read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(log)?;
+        let mut file = own_options().read(true).open(log)?;
         let len = file.metadata()?.len();
         file.seek(SeekFrom::Start(from.max(len.saturating_sub(TAIL_BYTES_MAX))))?;
         let mut bytes = Vec::new();

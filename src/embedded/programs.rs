@@ -346,17 +346,4 @@ mod tests {
             assert!(text.contains(word), "{word} is missing in: {text}");
         }
     }
-
-    #[test]
-    fn versions_are_parsed_from_the_output_of_postgres() {
-        let check = |output: &str, expected: Option<(&str, u32)>| {
-            let expected = expected.map(|(version, major)| (version.to_owned(), major));
-            assert_eq!(parse_version(output), expected, "{output:?}");
-        };
-        check("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n", Some(("15.18", 15)));
-        check("postgres (PostgreSQL) 18beta1\n", Some(("18beta1", 18)));
-        check("postgres (PostgreSQL) 9.6.24\n", Some(("9.6.24", 9)));
-        check("postgres (PostgreSQL) devel\n", None);
-        check("", None);
-    }
 }

@@ -7,26 +7,24 @@
 //!   `postmaster.pid` names.
 //! - Every wait has a limit.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nix::errno::Errno;
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::embedded::directory::{Directory, StartLock, remove_file};
+use crate::embedded::directory::{Directory, StartLock, if_exists, own_options, remove_file};
 use crate::embedded::error::{At, EmbeddedError};
-use crate::embedded::process::{Owner, POLL_INTERVAL};
+use crate::embedded::process::{POLL_INTERVAL, is_server_of};
 use crate::embedded::program::{run, tail};
 use crate::embedded::programs::Programs;
-use crate::embedded::{process, socket};
+use crate::embedded::socket;
 
 /// Time limit of a start. After a crash, the server first replays up to `max_wal_size` of its log.
 const START_LIMIT: Duration = Duration::from_mins(10);
@@ -90,18 +88,13 @@ pub enum ServerPhase {
 
 /// Returns the state of the server of `directory`.
 pub(crate) fn state(directory: &Directory) -> Result<ServerState, EmbeddedError> {
-    let path = pid_file(directory);
-    let bytes = match read_file(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ServerState::Stopped),
-        Err(error) => return Err(error).at("read", &path),
+    let Some(bytes) = read_file(&pid_file(directory))? else {
+        return Ok(ServerState::Stopped);
     };
     Ok(match parse(&bytes) {
         None => ServerState::Torn,
-        Some(server) => match process::owner(server.pid, &directory.data()) {
-            Owner::Us => ServerState::Alive(server),
-            Owner::Other | Owner::Nobody => ServerState::Crashed,
-        },
+        Some(server) if is_server_of(&directory.data(), server.pid) => ServerState::Alive(server),
+        Some(_) => ServerState::Crashed,
     })
 }
 
@@ -154,7 +147,7 @@ pub(crate) fn stop(directory: &Directory, _start: &StartLock) -> Result<bool, Em
                 }
             }
             // The server removes postmaster.pid shortly before it exits.
-            _ if interrupted.is_some_and(|pid| process::owner(pid, &directory.data()) == Owner::Us) => {}
+            _ if interrupted.is_some_and(|pid| is_server_of(&directory.data(), pid)) => {}
             _ => break,
         }
         if begun.elapsed() >= STOP_LIMIT {
@@ -178,12 +171,8 @@ fn interrupt(pid: i32) -> Result<(), Errno> {
 
 /// Returns the version that created the data, from `PG_VERSION`, or `None` without data.
 pub(crate) fn data_version(directory: &Directory) -> Result<Option<String>, EmbeddedError> {
-    let path = directory.data().join("PG_VERSION");
-    match read_file(&path) {
-        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).trim().to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).at("read", &path),
-    }
+    let text = read_file(&directory.data().join("PG_VERSION"))?;
+    Ok(text.map(|text| String::from_utf8_lossy(&text).trim().to_owned()))
 }
 
 /// Starts the stopped server and waits until it is ready.
@@ -228,22 +217,15 @@ fn server_options(data: &Path, place: &Path) -> std::ffi::OsString {
     options.extend(b" -c listen_addresses= -c unix_socket_permissions=0700 -c external_pid_file= ");
     options.extend(format!("-c port={} -c ", socket::PORT).bytes());
     // The setting is a list. Items with special characters must be in double quotes.
-    let mut setting = b"unix_socket_directories=\"".to_vec();
-    for &byte in place.as_os_str().as_bytes() {
-        setting.extend(if byte == b'"' { &b"\"\""[..] } else { std::slice::from_ref(&byte) });
-    }
-    setting.push(b'"');
+    let parts: Vec<&[u8]> = place.as_os_str().as_bytes().split(|&byte| byte == b'"').collect();
+    let setting = [&b"unix_socket_directories=\""[..], &parts.join(&b"\"\""[..]), b"\""].concat();
     options.extend(shell_quoted(&setting));
     std::ffi::OsString::from_vec(options)
 }
 
 fn shell_quoted(text: &[u8]) -> Vec<u8> {
-    let mut quoted = vec![b'\''];
-    for &byte in text {
-        quoted.extend(if byte == b'\'' { &b"'\\''"[..] } else { std::slice::from_ref(&byte) });
-    }
-    quoted.push(b'\'');
-    quoted
+    let parts: Vec<&[u8]> = text.split(|&byte| byte == b'\'').collect();
+    [&b"'"[..], &parts.join(&b"'\\''"[..]), b"'"].concat()
 }
 
 /// Replaces the process id in a stale `postmaster.pid` by one that does not exist. PostgreSQL refuses to start while
@@ -251,29 +233,22 @@ fn shell_quoted(text: &[u8]) -> Vec<u8> {
 /// old server that still write.
 fn clear_pid(directory: &Directory) -> Result<(), EmbeddedError> {
     let path = pid_file(directory);
-    let bytes = match read_file(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).at("read", &path),
-    };
+    let Some(bytes) = read_file(&path)? else { return Ok(()) };
     let rest = bytes.iter().position(|&byte| byte == b'\n').map_or(&[][..], |end| &bytes[end..]);
     let mut text = PID_UNUSED.to_string().into_bytes();
     text.extend_from_slice(rest);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .truncate(true)
-        .custom_flags(O_NOFOLLOW | O_NONBLOCK)
-        .open(&path)
-        .at("open", &path)?;
+    let mut file = own_options().write(true).truncate(true).open(&path).at("open", &path)?;
     file.write_all(&text).at("write", &path)
 }
 
-/// Reads a small file. A FIFO in its place reads as empty and does not block.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
+/// Reads a small file if it exists. A FIFO in its place reads as empty and does not block.
+fn read_file(path: &Path) -> Result<Option<Vec<u8>>, EmbeddedError> {
+    let Some(file) = if_exists(own_options().read(true).open(path)).at("read", path)? else {
+        return Ok(None);
+    };
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).at("read", path)?;
+    Ok(Some(bytes))
 }
 
 /// Fails if `path` exists and is neither a regular file nor a link to one.
@@ -350,13 +325,5 @@ mod tests {
         check(whole, Some((12, 6543, Some("/d/run"), ServerPhase::Starting)));
         check(&format!("{whole}ready   \n"), Some((12, 6543, Some("/d/run"), ServerPhase::Ready)));
         check(&format!("{whole}stopping\n"), Some((12, 6543, Some("/d/run"), ServerPhase::Stopping)));
-    }
-
-    #[test]
-    fn options_are_quoted_for_the_shell_and_for_the_list() {
-        let options = server_options(Path::new("/it's/data"), Path::new("/say \"x\"/run"));
-        let options = options.to_str().expect("text");
-        assert!(options.starts_with(r"-D '/it'\''s/data' "), "{options}");
-        assert!(options.ends_with(r#" -c 'unix_socket_directories="/say ""x""/run"'"#), "{options}");
     }
 }

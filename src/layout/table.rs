@@ -23,9 +23,10 @@ pub struct Table {
 }
 
 /// The location of the rows of a layout's tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Distribution {
     /// All on one server.
+    #[default]
     OneServer,
     /// Distributed over the nodes of Citus by event id. Rows of one event are on the same node.
     Citus,

@@ -1,8 +1,9 @@
-//! Formats numbers and times for users, and times for scripts.
+//! Formats numbers and times for users, and times and objects for scripts.
 
 pub(crate) use crate::numbers::{counted, grouped};
 
 use jiff::Timestamp;
+use serde_json::Value;
 use std::time::Duration;
 
 const UNITS: [(f64, &str); 5] = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "bytes")];
@@ -61,6 +62,12 @@ pub(crate) fn utc(moment: Timestamp) -> String {
 /// A time for scripts, in RFC 3339: `2024-05-01T12:30:00Z`.
 pub(crate) fn rfc3339(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A JSON object in one line, with the fields in this order. A map of the library would sort them.
+pub(crate) fn json_object(fields: &[(&str, Value)]) -> String {
+    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    format!("{{{}}}", fields.join(","))
 }
 
 #[cfg(test)]

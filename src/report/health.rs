@@ -8,7 +8,6 @@ use crate::error_chain::{in_lines, without_hint};
 use crate::layout::table::Distribution;
 use crate::report::format::{bytes, counted, rfc3339, setting, utc};
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -33,21 +32,6 @@ pub(crate) struct HealthReport {
 /// Above this latency, a load with small segments spends more time waiting than working.
 const LATENCY_HIGH: Duration = Duration::from_millis(20);
 
-/// Pool sizes for up to `workers_max` workers.
-struct Recommended {
-    workers_max: usize,
-    pool_min: u32,
-    pool_max: u32,
-}
-
-/// From the operators of Albion Aegis. The last row applies to all higher numbers of workers.
-const RECOMMENDED: [Recommended; 4] = [
-    Recommended { workers_max: 2, pool_min: 2, pool_max: 5 },
-    Recommended { workers_max: 5, pool_min: 3, pool_max: 10 },
-    Recommended { workers_max: 10, pool_min: 5, pool_max: 15 },
-    Recommended { workers_max: usize::MAX, pool_min: 8, pool_max: 20 },
-];
-
 struct RecommendedSettings {
     pool_min: u32,
     pool_max: u32,
@@ -58,11 +42,16 @@ impl HealthReport {
     /// The recommended settings for the number of workers, within the server's free connections.
     fn wanted(&self) -> RecommendedSettings {
         let workers = u32::try_from(self.workers).unwrap_or(u32::MAX);
-        let fits = |row: &&Recommended| self.workers <= row.workers_max;
-        let row = RECOMMENDED.iter().find(fits).unwrap_or(&RECOMMENDED[RECOMMENDED.len() - 1]);
+        // From the operators of Albion Aegis.
+        let (pool_min, pool_max) = match workers {
+            0..=2 => (2, 5),
+            3..=5 => (3, 10),
+            6..=10 => (5, 15),
+            _ => (8, 20),
+        };
         let room = self.room().unwrap_or(u32::MAX).max(1);
-        let pool_max = row.pool_max.max(workers).min(room);
-        RecommendedSettings { pool_min: row.pool_min.min(pool_max), pool_max, workers: workers.min(pool_max) }
+        let pool_max = workers.max(pool_max).min(room);
+        RecommendedSettings { pool_min: pool_max.min(pool_min), pool_max, workers: workers.min(pool_max) }
     }
 
     /// The connections available to the pool, if known.
@@ -155,26 +144,16 @@ impl HealthReport {
 
     /// The JSON of `health --json` and `/health`.
     pub(crate) fn to_json(&self) -> Value {
-        let mut json = self.stable_json();
-        // Only Citus has nodes.
-        let nodes = self.inspection.as_ref().map(|inspection| &inspection.nodes);
-        if let Some(nodes) = nodes.filter(|nodes| !nodes.is_empty()) {
-            let nodes = nodes.iter().map(|node| json!({"name": node.name, "available": node.is_there}));
-            json["nodes"] = nodes.collect();
-        }
-        json
-    }
-
-    /// The fields that are present for every database.
-    fn stable_json(&self) -> Value {
         let server = self.status.server.as_ref();
-        let connections = server.map(|server| ServerConnections {
-            max: server.connections_max,
-            reserved: server.connections_reserved,
-            used: server.connections_used,
-            free: server.connections_free(),
-        });
-        json!({
+        let connections = |server: &ServerHealth| {
+            json!({
+                "max": server.connections_max,
+                "reserved": server.connections_reserved,
+                "used": server.connections_used,
+                "free": server.connections_free(),
+            })
+        };
+        let mut json = json!({
             "healthy": self.status.is_healthy(),
             "error": self.status.error,
             "server_version": server.map(|server| &server.version),
@@ -188,21 +167,20 @@ impl HealthReport {
                 "idle_timeout_ms": whole_milliseconds(self.pool.idle_timeout),
             },
             "workers": self.workers,
-            "server_connections": connections,
+            "server_connections": server.map(connections),
             "connection_errors": self.connection_errors,
             "last_check": rfc3339(self.status.last_check),
             "last_run": self.inspection.as_ref().and_then(|inspection| inspection.last_run.as_ref()),
             "recommendations": self.recommendations(),
-        })
+        });
+        // Only Citus has nodes.
+        let nodes = self.inspection.as_ref().map(|inspection| &inspection.nodes);
+        if let Some(nodes) = nodes.filter(|nodes| !nodes.is_empty()) {
+            let nodes = nodes.iter().map(|node| json!({"name": node.name, "available": node.is_there}));
+            json["nodes"] = nodes.collect();
+        }
+        json
     }
-}
-
-#[derive(Serialize)]
-struct ServerConnections {
-    max: u32,
-    reserved: u32,
-    used: u32,
-    free: u32,
 }
 
 impl fmt::Display for HealthReport {

@@ -8,6 +8,7 @@ use crate::pipeline::account::monitor::Monitor;
 use jiff::Timestamp;
 use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};
 use nix::unistd::{AccessFlags, access};
+use prometheus::core::Collector;
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata, Permissions};
@@ -53,11 +54,20 @@ struct RunMetrics {
 }
 
 impl RunMetrics {
-    fn new() -> Result<Self, prometheus::Error> {
-        let counters = |name, help, label| IntCounterVec::new(Opts::new(name, help), &[label]);
+    fn new(registry: &Registry, has_database: bool) -> Result<Self, prometheus::Error> {
+        // Without a database, nobody reads its metrics.
+        let unread = Registry::new();
+        let of_database = if has_database { registry } else { &unread };
+        let counters =
+            |name, help, label| registered(registry, IntCounterVec::new(Opts::new(name, help), &[label]));
+        let counter = |name, help| registered(registry, IntCounter::new(name, help));
+        let pool = Opts::new("aegis_kills_pool_connections", "Connections of the pool by state.");
+        let pool_max = Opts::new("aegis_kills_pool_connections_max", "Connections that the pool may open.");
+        let healthy = Opts::new("aegis_kills_database_healthy", "Whether the last health check succeeded.");
+        let depth = Opts::new("aegis_kills_queue_depth", "Batches that are ready or being written.");
         Ok(Self {
             events: counters("aegis_kills_events_total", "Events by outcome.", "outcome")?,
-            new_rejects: IntCounter::new(
+            new_rejects: counter(
                 "aegis_kills_new_rejects_total",
                 "Rejected events that no earlier run has reported.",
             )?,
@@ -66,43 +76,15 @@ impl RunMetrics {
                 "Segments read, one transaction each.",
                 "outcome",
             )?,
-            lines: IntCounter::new("aegis_kills_lines_total", "Lines read.")?,
-            read_bytes: IntCounter::new("aegis_kills_read_bytes_total", "Bytes read, compressed or not.")?,
-            text_bytes: IntCounter::new("aegis_kills_uncompressed_bytes_total", "Bytes of text read.")?,
-            queue_depth: IntGauge::new(
-                "aegis_kills_queue_depth",
-                "Batches that are ready or being written.",
-            )?,
-            pool: IntGaugeVec::new(
-                Opts::new("aegis_kills_pool_connections", "Connections of the pool by state."),
-                &["state"],
-            )?,
-            pool_max: IntGauge::new(
-                "aegis_kills_pool_connections_max",
-                "Connections that the pool may open.",
-            )?,
-            healthy: IntGauge::new(
-                "aegis_kills_database_healthy",
-                "Whether the last health check succeeded.",
-            )?,
-            seconds: Gauge::new("aegis_kills_run_seconds", "Elapsed time of the run.")?,
+            lines: counter("aegis_kills_lines_total", "Lines read.")?,
+            read_bytes: counter("aegis_kills_read_bytes_total", "Bytes read, compressed or not.")?,
+            text_bytes: counter("aegis_kills_uncompressed_bytes_total", "Bytes of text read.")?,
+            queue_depth: registered(registry, IntGauge::with_opts(depth))?,
+            pool: registered(of_database, IntGaugeVec::new(pool, &["state"]))?,
+            pool_max: registered(of_database, IntGauge::with_opts(pool_max))?,
+            healthy: registered(of_database, IntGauge::with_opts(healthy))?,
+            seconds: registered(registry, Gauge::new("aegis_kills_run_seconds", "Elapsed time of the run."))?,
         })
-    }
-
-    fn register(&self, registry: &Registry, has_database: bool) -> Result<(), prometheus::Error> {
-        registry.register(Box::new(self.events.clone()))?;
-        registry.register(Box::new(self.segments.clone()))?;
-        for counter in [&self.new_rejects, &self.lines, &self.read_bytes, &self.text_bytes] {
-            registry.register(Box::new(counter.clone()))?;
-        }
-        registry.register(Box::new(self.queue_depth.clone()))?;
-        registry.register(Box::new(self.seconds.clone()))?;
-        if has_database {
-            registry.register(Box::new(self.pool.clone()))?;
-            registry.register(Box::new(self.pool_max.clone()))?;
-            registry.register(Box::new(self.healthy.clone()))?;
-        }
-        Ok(())
     }
 
     fn set_run(&self, monitor: &Monitor, begun: Instant) {
@@ -141,6 +123,15 @@ impl RunMetrics {
     }
 }
 
+fn registered<M: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: Result<M, prometheus::Error>,
+) -> Result<M, prometheus::Error> {
+    let metric = metric?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
 /// Sets a counter to a value counted elsewhere.
 fn set(counter: &IntCounter, value: u64) {
     counter.inc_by(value.saturating_sub(counter.get()));
@@ -167,11 +158,8 @@ impl Metrics {
             Opts::new("aegis_kills_run_info", "The run that the other metrics describe."),
             |opts, (name, value)| opts.const_label(name, value),
         );
-        let info = IntGauge::with_opts(info)?;
-        info.set(1);
-        registry.register(Box::new(info))?;
-        let values = RunMetrics::new()?;
-        values.register(&registry, manager.is_some())?;
+        registered(&registry, IntGauge::with_opts(info))?.set(1);
+        let values = RunMetrics::new(&registry, manager.is_some())?;
         if let Some(manager) = &manager {
             manager.figures().register(&registry)?;
         }
@@ -179,7 +167,6 @@ impl Metrics {
         Ok(Self { registry, monitor, manager, begun, last_success, server, values })
     }
 
-    /// The current metrics as text.
     pub(crate) fn text(&self) -> String {
         self.text_with(self.last_success)
     }

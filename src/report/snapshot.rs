@@ -25,9 +25,10 @@ pub(crate) struct LiveRun {
 }
 
 /// What a run does with the events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum RunTask {
     /// Stores them, or only counts them without a database.
+    #[default]
     Load,
     /// Compares them with the database.
     Verify,
@@ -36,7 +37,7 @@ pub(crate) enum RunTask {
 }
 
 /// The state of a run at one time.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct RunSnapshot {
     pub elapsed: Duration,
     pub counts: Counts,

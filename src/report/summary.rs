@@ -9,16 +9,14 @@ use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::rejects::kinds::{RejectKind, RejectKinds};
-use crate::report::format::{bytes, counted, grouped, time};
-use serde::Serialize;
+use crate::report::format::{bytes, counted, grouped, json_object, time};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 use uuid::Uuid;
 
 /// How a load ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunStatus {
     /// Every event is stored, by this run or an earlier one.
     Complete,
@@ -115,66 +113,64 @@ pub(crate) struct Summary {
     pub next: NextCommands,
 }
 
-#[derive(Serialize)]
-struct SummaryJson<'s> {
-    status: RunStatus,
-    run: String,
-    server: &'s str,
-    layout: &'s str,
-    lines: u64,
-    events: u64,
-    inserted: u64,
-    updated: u64,
-    duplicate: u64,
-    already_loaded: u64,
-    rejected: u64,
-    rejected_before: u64,
-    unfinished: u64,
-    files_skipped: u64,
-    bytes_read: u64,
-    bytes_uncompressed: u64,
-    segments: u64,
-    segments_skipped: u64,
-    retries: u64,
-    connection_errors: u64,
-    elapsed_seconds: f64,
-    events_per_second: f64,
-    rejects_file: Option<String>,
-    error: Option<&'s str>,
-}
-
 impl Summary {
+    /// The summary of a load that is stopped before it reads anything.
+    pub(crate) fn of_nothing(run: Uuid, server: Server, layout: Layout, next: NextCommands) -> Self {
+        Self {
+            status: RunStatus::Interrupted,
+            run,
+            server,
+            layout,
+            files: None,
+            counts: Counts::default(),
+            bytes_read: 0,
+            bytes_uncompressed: 0,
+            retries: 0,
+            connection_errors: 0,
+            elapsed: Duration::ZERO,
+            rejects_file: None,
+            earlier_rejects: Vec::new(),
+            reasons: RejectKinds::default(),
+            error: None,
+            is_logged: false,
+            database_failed: false,
+            dry_run: false,
+            lacks_metrics: false,
+            next,
+        }
+    }
+
     /// One JSON object, without a newline.
-    pub(crate) fn to_json(&self) -> serde_json::Result<String> {
+    pub(crate) fn to_json(&self) -> String {
         let counts = &self.counts;
         let new_rejects = self.rejects_file.as_ref().map(|path| path.to_string_lossy().into_owned());
-        let json = SummaryJson {
-            status: self.status,
-            run: self.run.to_string(),
-            server: self.server.name(),
-            layout: self.layout.name(),
-            lines: counts.lines,
-            events: counts.events,
-            inserted: counts.inserted,
-            updated: counts.updated,
-            duplicate: counts.duplicate,
-            already_loaded: counts.already_loaded,
-            rejected: counts.rejected,
-            rejected_before: counts.rejected_before,
-            unfinished: counts.unfinished(),
-            files_skipped: counts.files_skipped,
-            bytes_read: self.bytes_read,
-            bytes_uncompressed: self.bytes_uncompressed,
-            segments: counts.segments,
-            segments_skipped: counts.segments_skipped,
-            retries: self.retries,
-            connection_errors: self.connection_errors,
-            elapsed_seconds: self.elapsed.as_secs_f64(),
-            events_per_second: self.events_per_second(),
-            rejects_file: new_rejects.or_else(|| self.earlier_rejects.first().cloned()),
-            error: self.error.as_deref(),
-        };
-        serde_json::to_string(&json)
+        let rejects_file = new_rejects.or_else(|| self.earlier_rejects.first().cloned());
+        json_object(&[
+            ("status", self.status.name().into()),
+            ("run", self.run.to_string().into()),
+            ("server", self.server.name().into()),
+            ("layout", self.layout.name().into()),
+            ("lines", counts.lines.into()),
+            ("events", counts.events.into()),
+            ("inserted", counts.inserted.into()),
+            ("updated", counts.updated.into()),
+            ("duplicate", counts.duplicate.into()),
+            ("already_loaded", counts.already_loaded.into()),
+            ("rejected", counts.rejected.into()),
+            ("rejected_before", counts.rejected_before.into()),
+            ("unfinished", counts.unfinished().into()),
+            ("files_skipped", counts.files_skipped.into()),
+            ("bytes_read", self.bytes_read.into()),
+            ("bytes_uncompressed", self.bytes_uncompressed.into()),
+            ("segments", counts.segments.into()),
+            ("segments_skipped", counts.segments_skipped.into()),
+            ("retries", self.retries.into()),
+            ("connection_errors", self.connection_errors.into()),
+            ("elapsed_seconds", self.elapsed.as_secs_f64().into()),
+            ("events_per_second", self.events_per_second().into()),
+            ("rejects_file", rejects_file.into()),
+            ("error", self.error.clone().into()),
+        ])
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a rate needs at most 15 digits")]
@@ -195,7 +191,6 @@ impl Summary {
         (per_second.round() as u64, self.events_per_second().round() as u64)
     }
 
-    /// The headline.
     fn outcome(&self) -> String {
         match (self.status, self.dry_run) {
             (RunStatus::Complete, true) => match self.counts.events {

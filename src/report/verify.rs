@@ -5,10 +5,9 @@ mod tests;
 
 use crate::input::source::Source;
 use crate::layout::compare::Difference;
-use crate::report::format::{counted, grouped};
+use crate::report::format::{counted, grouped, json_object};
 use crate::shell::shell_quoted;
 use roaring::RoaringTreemap;
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Write as _};
 
@@ -50,9 +49,9 @@ pub(crate) struct VerifyReport {
     unloadable: u64,
     missing_ids: BTreeMap<Position, i64>,
     /// The first missing or unloadable events.
-    first: BTreeMap<Position, FindingJson>,
+    first: BTreeMap<Position, PlacedFinding>,
     /// The first differences. Some can belong to another version of a stored event.
-    differences: BTreeMap<Position, FindingJson>,
+    differences: BTreeMap<Position, PlacedFinding>,
     /// Ids of events with a stored version.
     same: RoaringTreemap,
     /// Ids of events with a version that differs from the stored one.
@@ -65,20 +64,10 @@ pub(crate) struct VerifyReport {
 }
 
 #[derive(Debug)]
-struct FindingJson {
+struct PlacedFinding {
     source: String,
     line: u64,
     finding: Finding,
-}
-
-#[derive(Serialize)]
-struct VerifyJson<'r> {
-    events: u64,
-    present: u64,
-    missing: u64,
-    missing_ids: Vec<i64>,
-    different: u64,
-    different_ids: &'r [i64],
 }
 
 impl VerifyReport {
@@ -112,7 +101,7 @@ impl VerifyReport {
         if !sources.contains(source) {
             sources.insert(source.to_owned());
         }
-        let entry = || FindingJson { source: source.to_owned(), line, finding };
+        let entry = || PlacedFinding { source: source.to_owned(), line, finding };
         insert_bounded(map, position, entry, most);
     }
 
@@ -123,7 +112,7 @@ impl VerifyReport {
         differences.retain(|_, entry| {
             entry.finding.different_id().is_some_and(|id| different.contains(id.cast_unsigned()))
         });
-        for FindingJson { source, line, finding } in differences.values() {
+        for PlacedFinding { source, line, finding } in differences.values() {
             log::info!("different: {source}:{line}  {finding}");
         }
     }
@@ -145,20 +134,21 @@ impl VerifyReport {
     }
 
     /// One JSON object, without a newline.
-    pub(crate) fn to_json(&self) -> serde_json::Result<String> {
+    pub(crate) fn to_json(&self) -> String {
         let mut different_ids: Vec<i64> =
             self.differences.values().filter_map(|entry| entry.finding.different_id()).collect();
         let mut named = BTreeSet::new();
         different_ids.retain(|id| named.insert(*id));
         different_ids.truncate(NAMED_MAX);
-        serde_json::to_string(&VerifyJson {
-            events: self.events,
-            present: self.present(),
-            missing: self.missing(),
-            missing_ids: self.missing_ids.values().copied().collect(),
-            different: self.different(),
-            different_ids: &different_ids,
-        })
+        let missing_ids: Vec<i64> = self.missing_ids.values().copied().collect();
+        json_object(&[
+            ("events", self.events.into()),
+            ("present", self.present().into()),
+            ("missing", self.missing().into()),
+            ("missing_ids", missing_ids.into()),
+            ("different", self.different().into()),
+            ("different_ids", different_ids.into()),
+        ])
     }
 
     /// The outcome, the counts, the first findings with their places, and the next commands. `load` is the load command
@@ -227,8 +217,9 @@ impl VerifyReport {
                 let _ = writeln!(text, "  {:>12} {what}", grouped(count));
             }
         }
-        let entries: BTreeMap<&Position, &FindingJson> = self.first.iter().chain(&self.differences).collect();
-        for FindingJson { source, line, finding } in entries.values().take(NAMED_MAX) {
+        let entries: BTreeMap<&Position, &PlacedFinding> =
+            self.first.iter().chain(&self.differences).collect();
+        for PlacedFinding { source, line, finding } in entries.values().take(NAMED_MAX) {
             // A line feed in a name could imitate lines of the report.
             let source = source.replace('\n', "\\n");
             let _ = writeln!(text, "{source}:{line}  {finding}");

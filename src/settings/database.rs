@@ -14,15 +14,10 @@ use std::time::Duration;
 /// The settings of the database and the pool.
 #[derive(Debug)]
 pub struct DatabaseSettings {
-    /// The server.
     pub place: DatabasePlace,
-    /// The PostgreSQL schema of the tables, if it is set.
     schema: Option<String>,
-    /// The PostgreSQL schema of the ledger, if it is set.
     pub ledger_schema: Option<String>,
-    /// The pool.
     pub pool: PoolSettings,
-    /// Retries and timeouts.
     pub trouble: OutageSettings,
 }
 
@@ -54,7 +49,6 @@ impl DatabaseSettings {
 }
 
 impl DatabasePlace {
-    /// The schema in the URL.
     fn schema(&self) -> Option<&str> {
         match self {
             DatabasePlace::Target(target) => target.schema.as_deref(),
@@ -83,22 +77,18 @@ pub(crate) fn schema_without_database(
 }
 
 fn schema_name(args: &DatabaseArgs, env: Environment<'_>) -> Result<Option<String>, SettingError> {
-    env.read(("--schema", args.schema.as_deref()), "DATABASE_SCHEMA", |name| {
-        checked_schema(name).map(|()| name.to_owned())
-    })
+    env.read(("--schema", args.schema.as_deref()), "DATABASE_SCHEMA", checked_schema)
 }
 
 pub(crate) fn ledger_schema(
     args: &DatabaseArgs,
     env: Environment<'_>,
 ) -> Result<Option<String>, SettingError> {
-    env.read(("--ledger-schema", args.ledger_schema.as_deref()), "KILLS_LEDGER_SCHEMA", |name| {
-        checked_schema(name).map(|()| name.to_owned())
-    })
+    env.read(("--ledger-schema", args.ledger_schema.as_deref()), "KILLS_LEDGER_SCHEMA", checked_schema)
 }
 
 /// PostgreSQL truncates names after 63 bytes and reserves the prefix `pg_`.
-fn checked_schema(name: &str) -> Result<(), String> {
+fn checked_schema(name: &str) -> Result<String, String> {
     if name.is_empty() || name.len() > 63 || name.starts_with("pg_") || name.contains('\0') {
         return Err("expected a name of 1 to 63 bytes that does not begin with pg_".to_owned());
     }
@@ -110,7 +100,7 @@ fn checked_schema(name: &str) -> Result<(), String> {
     if unwrapped(name) != name {
         return Err("expected a name without quotes or white space around it".to_owned());
     }
-    Ok(())
+    Ok(name.to_owned())
 }
 
 fn place(args: &DatabaseArgs, env: Environment<'_>) -> Result<DatabasePlace, SettingError> {
@@ -167,20 +157,16 @@ fn pool(env: Environment<'_>) -> Result<PoolSettings, SettingError> {
 }
 
 fn trouble(env: Environment<'_>) -> Result<OutageSettings, SettingError> {
+    let default = RetryPolicy::default();
+    let attempts = |text: &str| number(text, 1..=1000);
     Ok(OutageSettings {
-        retry: retry(env)?,
+        retry: RetryPolicy {
+            attempts_max: env.variable("DATABASE_RETRY_ATTEMPTS", default.attempts_max, attempts)?,
+            delay_base: env.variable("DATABASE_RETRY_BASE", default.delay_base, duration)?,
+            delay_max: default.delay_max,
+        },
         away_timeout: env.variable("DATABASE_AWAY_TIMEOUT", Duration::from_mins(5), duration)?,
         stall_timeout: env.variable("DATABASE_STALL_TIMEOUT", Duration::from_mins(1), duration)?,
         health_interval: env.variable("DATABASE_HEALTH_INTERVAL", Duration::from_mins(5), duration)?,
-    })
-}
-
-fn retry(env: Environment<'_>) -> Result<RetryPolicy, SettingError> {
-    let default = RetryPolicy::default();
-    Ok(RetryPolicy {
-        attempts_max: env
-            .variable("DATABASE_RETRY_ATTEMPTS", default.attempts_max, |text| number(text, 1..=1000))?,
-        delay_base: env.variable("DATABASE_RETRY_BASE", default.delay_base, duration)?,
-        delay_max: default.delay_max,
     })
 }

@@ -4,8 +4,8 @@ use crate::cli::DeleteArgs;
 use crate::input::segment::SegmentLimits;
 use crate::input::source::Source;
 use crate::settings::database::DatabaseSettings;
-use crate::settings::environment::{Environment, SettingError, duration};
-use crate::settings::event::{EventSettings, ReadsEvents, Unnamed};
+use crate::settings::environment::{Environment, NO_VARIABLE, SettingError, duration};
+use crate::settings::event::EventSettings;
 use crate::settings::{segment_limits, sources};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -14,7 +14,10 @@ use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct DeleteSettings {
-    pub events: DeletionTarget,
+    /// The events before this time are deleted, if it is set.
+    pub before: Option<Timestamp>,
+    /// The dumps whose events are deleted; none with a time.
+    pub sources: Vec<Source>,
     pub database: DatabaseSettings,
     /// The game server, and how dumps are read.
     pub event: EventSettings,
@@ -25,68 +28,23 @@ pub(crate) struct DeleteSettings {
     pub dry_run: bool,
 }
 
-/// The events to delete.
-#[derive(Debug, Clone)]
-pub(crate) enum DeletionTarget {
-    /// Events before this time.
-    Before(Timestamp),
-    /// Events of these dumps.
-    Of(Vec<Source>),
-}
-
 impl DeleteSettings {
-    /// Reads options and variables. Ages count from `now`.
-    ///
-    /// # Errors
-    ///
-    /// The first invalid value, or a missing server if no dump can name it.
-    pub(crate) fn new(
-        args: &DeleteArgs,
-        env: Environment<'_>,
-        now: Timestamp,
-    ) -> Result<Unnamed<Self>, SettingError> {
-        let (event, is_known) = EventSettings::new(&args.event, env)?;
-        let before = args.before.as_deref().map(|text| {
-            time(text.trim(), now).map_err(|wanted| SettingError::Value {
-                place: "--before",
-                value: text.to_owned(),
-                wanted,
-            })
-        });
-        let events = match before.transpose()? {
-            Some(_) if !is_known => return Err(SettingError::ServerOfOldEvents),
-            Some(time) => DeletionTarget::Before(time),
-            None => DeletionTarget::Of(sources(&args.files)),
-        };
-        let settings = Self {
-            events,
+    /// Reads options and variables. Ages count from `now`. With a time, a setting must name the server.
+    pub(crate) fn new(args: &DeleteArgs, env: Environment<'_>, now: Timestamp) -> Result<Self, SettingError> {
+        let event = EventSettings::new(&args.event, env)?;
+        let before = env.read(("--before", args.before.as_deref()), NO_VARIABLE, |text| time(text, now))?;
+        if before.is_some() && event.reading.must_name_server {
+            return Err(SettingError::ServerOfOldEvents);
+        }
+        Ok(Self {
+            before,
+            sources: if before.is_some() { Vec::new() } else { sources(&args.files) },
             database: DatabaseSettings::new(&args.database, env)?,
             event,
             segment: segment_limits(env)?,
             drain_timeout: env.variable("KILLS_DRAIN_TIMEOUT", Duration::from_secs(25), duration)?,
             dry_run: args.dry_run,
-        };
-        Ok(Unnamed { settings, is_known })
-    }
-
-    /// The dumps; none with `--before`.
-    pub(crate) fn sources(&self) -> &[Source] {
-        match &self.events {
-            DeletionTarget::Before(_) => &[],
-            DeletionTarget::Of(sources) => sources,
-        }
-    }
-}
-
-impl ReadsEvents for DeleteSettings {
-    fn event(&mut self) -> &mut EventSettings {
-        &mut self.event
-    }
-
-    fn set_sources(&mut self, sources: Vec<Source>) {
-        if let DeletionTarget::Of(named) = &mut self.events {
-            *named = sources;
-        }
+        })
     }
 }
 

@@ -9,11 +9,10 @@
 mod tests;
 
 use crate::database::connect::holds_password;
-use crate::file_system::permissions::others_may;
+use crate::file_system::permissions::{is_of_another, others_may};
 use crate::settings::environment::{SettingError, unwrapped};
 use crate::settings::variables::{is_listed, is_setting, is_unknown, meant};
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
-use nix::unistd::geteuid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -36,12 +35,8 @@ pub(crate) struct EnvFile {
 
 impl EnvFile {
     /// Reads the file at `path`. A missing or irregular file has no settings, and the latter causes a warning. `is_set`
-    /// reports whether the environment has a variable.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, another user could have written it, an invalid line names a setting, or a setting is
-    /// misspelled.
+    /// reports whether the environment has a variable. It is an error if the file cannot be read, another user could have
+    /// written it, an invalid line names a setting, or a setting is misspelled.
     pub(crate) fn read(path: &Path, is_set: &dyn Fn(&str) -> bool) -> Result<Self, SettingError> {
         let Some((file, metadata)) = open(path).map_err(SettingError::EnvFile)? else {
             return Ok(irregular(path).map_or_else(Self::default, |kind| {
@@ -71,12 +66,10 @@ impl EnvFile {
         Self { warnings: vec![warning], ..Self::default() }
     }
 
-    /// The value of a setting.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
     }
 
-    /// The values of all settings.
     pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
         self.values.values().map(String::as_str)
     }
@@ -192,10 +185,8 @@ fn irregular(path: &Path) -> Option<&'static str> {
 /// Rejects a file or a link that another user could have created.
 fn check_owner(path: &Path, file: &Metadata) -> Result<(), SettingError> {
     let link = fs::symlink_metadata(path).map_err(SettingError::EnvFile)?;
-    for uid in [file.uid(), link.uid()] {
-        if uid != 0 && uid != geteuid().as_raw() {
-            return Err(SettingError::EnvFileOwner { uid });
-        }
+    if let Some(found) = [file, &link].into_iter().find(|found| is_of_another(found)) {
+        return Err(SettingError::EnvFileOwner { uid: found.uid() });
     }
     if others_may(file, 0o222) {
         Err(SettingError::EnvFileMode { mode: file.mode() & 0o777 })

@@ -14,24 +14,14 @@ use std::time::Duration;
 /// An invalid setting.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
-    /// An invalid value of an option or variable.
     #[error("invalid value '{}' for '{place}' ({wanted})", shown_value(value))]
-    Value {
-        /// The option or the variable.
-        place: &'static str,
-        /// Its value.
-        value: String,
-        /// The valid values.
-        wanted: String,
-    },
-    /// The game server is unknown.
+    Value { place: &'static str, value: String, wanted: String },
     #[error(
         "the game server is required: ids of different servers collide, and the dump does not name its server\nhint: add \
          {}, or set ALBION_SERVER",
         server_options()
     )]
     ServerRequired,
-    /// The game server of old events is unknown.
     #[error(
         "the game server is required: --before deletes the events of one server\nhint: add {}, or set ALBION_SERVER",
         server_options()
@@ -40,58 +30,28 @@ pub enum SettingError {
     /// An invalid database URL or variable.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// Two variables name one database each.
     #[error(
         "KILLS_EMBEDDED and DATABASE_URL are both set, but a command uses one database\nhint: unset one of them"
     )]
     TwoDatabases,
-    /// `.env` cannot be read.
     #[error("cannot read the file .env\nhint: make it readable for this user, or remove it")]
     EnvFile(#[source] std::io::Error),
-    /// Another user owns `.env`.
     #[error("the file .env belongs to another user (id {uid}) and is not used\nhint: remove it, or run as root: chown \"$(id -u)\" .env", uid = uid)]
-    EnvFileOwner {
-        /// The owner.
-        uid: u32,
-    },
-    /// Other users can write `.env`.
+    EnvFileOwner { uid: u32 },
     #[error(
         "other users can write the file .env (mode {mode:o}), so it is not used\nhint: run: chmod go-w .env"
     )]
-    EnvFileMode {
-        /// The permission bits.
-        mode: u32,
-    },
-    /// `.env` has an invalid line that names a setting.
+    EnvFileMode { mode: u32 },
     #[error(
         "line {line} of the file .env is invalid\nhint: write NAME=value in UTF-8, with the value in single quotes if it has spaces, $ or #"
     )]
-    EnvFileLine {
-        /// The line number, from 1.
-        line: usize,
-    },
-    /// `.env` has a misspelled setting.
+    EnvFileLine { line: usize },
     #[error("the file .env sets {name}, which is not a setting\nhint: write {meant}, or remove the line")]
-    Misspelled {
-        /// The name.
-        name: String,
-        /// The suggested setting.
-        meant: String,
-    },
-    /// The address of the pages is in use, or not an address of this machine.
+    Misspelled { name: String, meant: String },
     #[error("cannot listen on {address}\nhint: choose another address with --listen or KILLS_LISTEN")]
-    Listen {
-        /// The address.
-        address: String,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// A variable is not valid UTF-8.
+    Listen { address: String, source: io::Error },
     #[error("{name} is not UTF-8\nhint: set it in UTF-8, or unset it")]
-    NotText {
-        /// The variable.
-        name: String,
-    },
+    NotText { name: String },
 }
 
 /// The possible options for the game server, as in "--server a, --server b or --server c".
@@ -153,6 +113,9 @@ pub(crate) fn of_process(name: &str) -> Option<String> {
     if name == "HOME" { value.filter(|home| !home.is_empty()).or_else(of_user) } else { value }
 }
 
+/// In place of the variable of an option that has none.
+pub(crate) const NO_VARIABLE: &str = "";
+
 /// The variables of the process, or of a test.
 #[derive(Clone, Copy)]
 pub struct Environment<'e>(pub &'e dyn Fn(&str) -> Option<String>);
@@ -166,18 +129,8 @@ impl Environment<'_> {
         (!value.is_empty() || is_never_empty(name)).then_some(value)
     }
 
-    /// Parses the value of an option, else of a variable.
+    /// Parses the value of an option, else of a variable, if the option has one.
     pub(crate) fn read<T>(
-        &self,
-        option: (&'static str, Option<&str>),
-        variable: &'static str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<Option<T>, SettingError> {
-        self.read_exactly(option, variable, |value| parse(value.trim()))
-    }
-
-    /// Like [`read`](Self::read), but keeps spaces around an option's value.
-    pub(crate) fn read_exactly<T>(
         &self,
         option: (&'static str, Option<&str>),
         variable: &'static str,
@@ -188,7 +141,7 @@ impl Environment<'_> {
             (None, Some(value)) => (variable, value),
             (None, None) => return Ok(None),
         };
-        match parse(&value) {
+        match parse(value.trim()) {
             Ok(parsed) => Ok(Some(parsed)),
             Err(wanted) => Err(SettingError::Value { place, value, wanted }),
         }

@@ -24,8 +24,8 @@ use crate::layout::table::Distribution;
 use crate::pipeline::account::counts::RejectLimit;
 use crate::pipeline::run::PipelineSettings;
 use crate::settings::database::DatabaseSettings;
-use crate::settings::environment::{Environment, SettingError, bytes, duration, number};
-use crate::settings::event::{EventSettings, ReadsEvents, Unnamed, layout, on_conflict};
+use crate::settings::environment::{Environment, NO_VARIABLE, SettingError, bytes, duration, number};
+use crate::settings::event::{EventSettings, layout, on_conflict};
 use crate::settings::listen::Listen;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -62,8 +62,8 @@ pub struct LoadSettings {
 
 impl LoadSettings {
     /// Reads options and variables.
-    pub fn new(args: &LoadArgs, env: Environment<'_>) -> Result<Unnamed<Self>, SettingError> {
-        let (event, is_known) = EventSettings::new(&args.event, env)?;
+    pub fn new(args: &LoadArgs, env: Environment<'_>) -> Result<Self, SettingError> {
+        let event = EventSettings::new(&args.event, env)?;
         let reject_limit = env.read(
             ("--max-rejects", args.max_rejects.as_deref()),
             "KILLS_MAX_REJECTS",
@@ -89,7 +89,7 @@ impl LoadSettings {
             piped: PipedCommand::default(),
         };
         let sources = sources(&args.files);
-        let settings = Self {
+        Ok(Self {
             named: sources.clone(),
             sources,
             database: if args.dry_run { None } else { Some(DatabaseSettings::new(&args.database, env)?) },
@@ -104,34 +104,18 @@ impl LoadSettings {
                 LoadedSegments::Skip
             },
             drain_timeout: env.variable("KILLS_DRAIN_TIMEOUT", Duration::from_secs(25), duration)?,
-            rejects: rejects_file(args, env)?,
+            rejects: output_file(("--rejects", args.rejects.as_ref()), "KILLS_REJECTS_FILE", env)?
+                .map(|(_, path)| path),
             metrics_file: metrics_file(args, env)?,
             listen: env.read(("--listen", args.listen.as_deref()), "KILLS_LISTEN", |text| {
                 listen::listen(text, args.listen.is_none())
             })?,
-        };
-        Ok(Unnamed { settings, is_known })
-    }
-
-    /// The output files that are set.
-    pub fn written(&self) -> Vec<&Path> {
-        [&self.rejects, &self.metrics_file].into_iter().filter_map(|path| path.as_deref()).collect()
+        })
     }
 
     /// The threads and limits of the run. Input errors suggest the command `piped`.
     pub fn pipeline(&self, piped: PipedCommand) -> PipelineSettings {
-        let EventSettings { server, ref reading, .. } = self.event;
-        PipelineSettings { server, reading: reading.clone(), piped, ..self.pipeline.clone() }
-    }
-}
-
-impl ReadsEvents for LoadSettings {
-    fn event(&mut self) -> &mut EventSettings {
-        &mut self.event
-    }
-
-    fn set_sources(&mut self, sources: Vec<Source>) {
-        self.sources = sources;
+        PipelineSettings { server: self.event.server, piped, ..self.pipeline.clone() }
     }
 }
 
@@ -161,11 +145,6 @@ pub(crate) fn check_path(place: &'static str, path: &Path, expected: &str) -> Re
     Err(SettingError::Value { place, value, wanted })
 }
 
-fn rejects_file(args: &LoadArgs, env: Environment<'_>) -> Result<Option<PathBuf>, SettingError> {
-    let file = output_file(("--rejects", args.rejects.as_ref()), "KILLS_REJECTS_FILE", env)?;
-    Ok(file.map(|(_, path)| path))
-}
-
 fn metrics_file(args: &LoadArgs, env: Environment<'_>) -> Result<Option<PathBuf>, SettingError> {
     let option = ("--metrics-file", args.metrics_file.as_ref());
     let Some((place, path)) = output_file(option, "KILLS_METRICS_FILE", env)? else { return Ok(None) };
@@ -192,28 +171,15 @@ pub(crate) struct VerifySettings {
 }
 
 impl VerifySettings {
-    /// Reads options and variables.
-    pub(crate) fn new(args: &VerifyArgs, env: Environment<'_>) -> Result<Unnamed<Self>, SettingError> {
-        let (event, is_known) = EventSettings::new(&args.event, env)?;
-        let settings = Self {
+    pub(crate) fn new(args: &VerifyArgs, env: Environment<'_>) -> Result<Self, SettingError> {
+        Ok(Self {
+            event: EventSettings::new(&args.event, env)?,
             sources: sources(&args.files),
             database: DatabaseSettings::new(&args.database, env)?,
-            event,
             segment: segment_limits(env)?,
             workers: workers(env)?,
             ids_only: args.ids_only,
-        };
-        Ok(Unnamed { settings, is_known })
-    }
-}
-
-impl ReadsEvents for VerifySettings {
-    fn event(&mut self) -> &mut EventSettings {
-        &mut self.event
-    }
-
-    fn set_sources(&mut self, sources: Vec<Source>) {
-        self.sources = sources;
+        })
     }
 }
 
@@ -228,7 +194,6 @@ pub(crate) struct HealthSettings {
 }
 
 impl HealthSettings {
-    /// Reads options and variables.
     pub(crate) fn new(args: &HealthArgs, env: Environment<'_>) -> Result<Self, SettingError> {
         Ok(Self {
             database: DatabaseSettings::new(&args.database, env)?,
@@ -246,7 +211,6 @@ fn workers(env: Environment<'_>) -> Result<usize, SettingError> {
 #[derive(Debug)]
 pub(crate) struct SchemaSettings {
     pub layout: Layout,
-    /// The PostgreSQL schema of the tables.
     pub schema: String,
     /// The PostgreSQL schema of the ledger, if it is set.
     pub ledger_schema: Option<String>,
@@ -255,20 +219,16 @@ pub(crate) struct SchemaSettings {
 }
 
 impl SchemaSettings {
-    /// Reads options and variables.
     pub(crate) fn new(args: &SchemaArgs, env: Environment<'_>) -> Result<Self, SettingError> {
-        let distribution = match args.distributed.as_deref() {
-            None => Distribution::OneServer,
-            Some("citus") => Distribution::Citus,
-            Some(other) => {
-                let wanted = "expected citus, the only supported way to distribute tables".to_owned();
-                return Err(SettingError::Value { place: "--distributed", value: other.to_owned(), wanted });
-            }
-        };
+        let option = ("--distributed", args.distributed.as_deref());
+        let distribution = env.read(option, NO_VARIABLE, |by| match by {
+            "citus" => Ok(Distribution::Citus),
+            _ => Err("expected citus, the only supported way to distribute tables".to_owned()),
+        })?;
         let layout = layout(args.layout.as_deref(), env)?;
         let schema = database::schema_without_database(&args.database, env)?;
         let ledger_schema = database::ledger_schema(&args.database, env)?;
-        Ok(Self { layout, schema, ledger_schema, distribution })
+        Ok(Self { layout, schema, ledger_schema, distribution: distribution.unwrap_or_default() })
     }
 }
 

@@ -1,10 +1,10 @@
 //! Tests of valid and invalid values, and of the errors.
 
-use crate::event::server::Server;
-use crate::event::text::NulPolicy;
 use crate::pipeline::prepare::preparer::Battle;
 use crate::settings::environment::{bytes, duration};
+use crate::settings::variables::VARIABLES;
 use crate::settings::*;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 fn load(variables: &[(&str, &str)], args: &LoadArgs) -> Result<LoadSettings, String> {
@@ -13,71 +13,7 @@ fn load(variables: &[(&str, &str)], args: &LoadArgs) -> Result<LoadSettings, Str
         let found = variables.iter().chain(&required).find(|(key, _)| *key == name);
         found.map(|(_, value)| (*value).to_owned())
     };
-    let settings = LoadSettings::new(args, Environment(&get));
-    settings
-        .and_then(|settings| settings.named(|_| Ok(None)))
-        .map_err(|error: SettingError| error.to_string())
-}
-
-#[test]
-fn errors_name_the_variable_the_value_and_valid_values() {
-    let check = |name: &str, value: &str, wanted: &str| {
-        let error = load(&[("DATABASE_URL", "postgresql://db/kills"), (name, value)], &LoadArgs::default());
-        let words = error.expect_err(name);
-        assert!(words.contains(name) && words.contains(&format!("'{value}'")), "{words}");
-        assert!(words.contains(wanted), "{words}");
-    };
-    check("ALBION_SERVER", "mars", "americas, europe, asia");
-    check("KILLS_EVENTS_AT", "a..b", "data.events");
-    check("KILLS_LAYOUT", "flat", "archive");
-    check("DATABASE_SCHEMA", "pg_kills", "63 bytes");
-    check("KILLS_NUL", "drop", "reject, strip, replace");
-    check("KILLS_ON_CONFLICT", "merge", "skip, update");
-    check("KILLS_MAX_REJECTS", "some", "0.5%");
-    check("KILLS_WORKER_CONCURRENCY", "0", "1 to 256");
-    check("KILLS_PARSE_THREADS", "-1", "1 to 256");
-    check("KILLS_SEGMENT_BYTES", "8 apples", "8MiB");
-    check("KILLS_SEGMENT_BYTES", "1", "8MiB");
-    check("KILLS_FLUSH_INTERVAL", "0", "above zero");
-    check("KILLS_FLUSH_INTERVAL", "soon", "30s");
-    check("DATABASE_POOL_MIN", "0", "1 to 1000");
-    check("DATABASE_POOL_MAX", "x", "1 to 1000");
-    check("DATABASE_POOL_MAX", "0", "1 to 1000");
-    check("DATABASE_CONNECTION_TIMEOUT", "-5s", "30s");
-    check("DATABASE_IDLE_TIMEOUT", "5parsec", "30s");
-    check("DATABASE_RETRY_ATTEMPTS", "0", "1 to 1000");
-}
-
-#[test]
-fn min_over_max() {
-    let words = load(
-        &[("DATABASE_URL", "postgresql://db/k"), ("DATABASE_POOL_MIN", "5"), ("DATABASE_POOL_MAX", "4")],
-        &LoadArgs::default(),
-    );
-    let words = words.expect_err("min is over max");
-    assert!(
-        words.contains("DATABASE_POOL_MIN") && words.contains("DATABASE_POOL_MAX, which is 4"),
-        "{words}"
-    );
-}
-
-#[test]
-fn an_option_overrides_a_variable_and_a_variable_the_default() {
-    let variables = [("DATABASE_URL", "postgresql://db/kills"), ("ALBION_SERVER", "asia"), ("KILLS_NUL", "")];
-    let mut args = LoadArgs::default();
-    let settings = load(&variables, &args).unwrap();
-    assert_eq!(settings.event.server, Server::Asia);
-    assert_eq!(settings.event.nul, NulPolicy::Reject);
-    args.event.server = Some("europe".to_owned());
-    assert_eq!(load(&variables, &args).unwrap().event.server, Server::Europe);
-}
-
-#[test]
-fn no_database_is_an_error_unless_nothing_is_to_be_written() {
-    let mut args = LoadArgs::default();
-    assert!(load(&[], &args).expect_err("no database").contains("DATABASE_URL"));
-    args.dry_run = true;
-    assert!(load(&[], &args).unwrap().database.is_none());
+    LoadSettings::new(args, Environment(&get)).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -160,8 +96,8 @@ fn the_borders_of_each_variable() {
             assert!(words.contains(name) && words.contains(&format!("'{value}'")), "{words}");
             assert!(words.contains(wanted), "{words}");
         }
-        let is_needed = *name == "ALBION_SERVER";
-        assert_eq!(with("").is_err(), is_needed, "an empty {name} is not set");
+        let unset = with("").unwrap_or_else(|words| panic!("an empty {name} is not set: {words}"));
+        assert_eq!(unset.event.reading.must_name_server, *name == "ALBION_SERVER");
     }
     let above = [("DATABASE_URL", "postgresql://db/kills"), ("DATABASE_POOL_MIN", "11")];
     assert!(
@@ -174,15 +110,14 @@ fn the_borders_of_each_variable() {
 #[test]
 fn each_variable_of_the_example_is_tried() {
     let elsewhere = ["DATABASE_URL", "KILLS_EMBEDDED", "KILLS_REJECTS_FILE", "RUST_LOG"];
-    let known: Vec<&str> = BORDERS.iter().map(|borders| borders.name).chain(TIMES).chain(elsewhere).collect();
+    let known: BTreeSet<&str> =
+        BORDERS.iter().map(|borders| borders.name).chain(TIMES).chain(elsewhere).collect();
     let example = include_str!("../../.env.example");
     let names = example.lines().filter_map(|line| Some(line.trim_start_matches('#').split_once('=')?.0));
     let is_name = |name: &&str| name.bytes().all(|letter| letter.is_ascii_uppercase() || letter == b'_');
-    let mut names: Vec<&str> = names.filter(is_name).collect();
-    let mut known: Vec<&str> = known;
-    names.sort_unstable();
-    known.sort_unstable();
+    let names: BTreeSet<&str> = names.filter(is_name).collect();
     assert_eq!(names, known);
+    assert_eq!(names, BTreeSet::from(VARIABLES));
 }
 
 #[test]
@@ -211,14 +146,6 @@ fn levels_of_the_log() {
     }
 }
 
-#[test]
-fn two_databases_are_an_error() {
-    let both = [("DATABASE_URL", "postgresql://db/kills"), ("KILLS_EMBEDDED", "/srv/kills")];
-    let words = load(&both, &LoadArgs::default()).expect_err("two databases");
-    assert!(words.contains("KILLS_EMBEDDED and DATABASE_URL") && words.contains("unset one"), "{words}");
-    assert!(load(&both[1..], &LoadArgs::default()).is_ok());
-}
-
 /// A crash or a careless `{:?}` must not print a secret.
 #[test]
 fn no_secret_is_printed_for_debugging() {
@@ -238,23 +165,6 @@ fn no_secret_is_printed_for_debugging() {
         assert!(!shown.contains(trace), "{shown}");
     }
     assert!(shown.contains("\"db\"") && shown.contains("5432"), "{shown}");
-}
-
-#[test]
-fn the_server_in_the_events_is_used_if_none_is_set() {
-    let load = |variables: &[(&str, &str)], named| {
-        let get =
-            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        let args = LoadArgs { dry_run: true, ..LoadArgs::default() };
-        let settings =
-            LoadSettings::new(&args, Environment(&get))?.named(|_| Ok::<_, SettingError>(named))?;
-        let pipeline = settings.pipeline(PipedCommand::default());
-        assert_eq!(pipeline.server, settings.event.server);
-        Ok::<_, SettingError>((pipeline.server, pipeline.reading.must_name_server))
-    };
-    assert_eq!(load(&[], Some(Server::Asia)).unwrap(), (Server::Asia, true));
-    assert_eq!(load(&[("ALBION_SERVER", "EU")], Some(Server::Asia)).unwrap(), (Server::Europe, false));
-    assert!(load(&[], None).unwrap_err().to_string().contains("the game server is required"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::database::connect::parameters::variables;
 use std::cmp::max;
 
 /// The variables of this program, without libpq's.
@@ -37,43 +38,14 @@ pub(crate) const VARIABLES: [&str; 28] = [
     "RUST_LOG",
 ];
 
-/// libpq's variables without `PG`, to find misspelled ones. A `.env` can set any `PG*`.
-const LIBPQ: [&str; 41] = [
-    "HOST",
-    "HOSTADDR",
-    "PORT",
-    "DATABASE",
-    "USER",
-    "PASSWORD",
-    "PASSFILE",
-    "SERVICE",
-    "SERVICEFILE",
-    "OPTIONS",
-    "APPNAME",
-    "SSLMODE",
+/// The variables of libpq that are no parameter here, without `PG`.
+const OTHERS: [&str; 12] = [
     "REQUIRESSL",
-    "SSLNEGOTIATION",
     "SSLCOMPRESSION",
-    "SSLCERT",
-    "SSLKEY",
-    "SSLCERTMODE",
-    "SSLROOTCERT",
-    "SSLCRL",
-    "SSLCRLDIR",
-    "SSLSNI",
-    "SSLMINPROTOCOLVERSION",
-    "SSLMAXPROTOCOLVERSION",
-    "REQUIREPEER",
-    "REQUIREAUTH",
-    "CHANNELBINDING",
-    "GSSENCMODE",
     "GSSDELEGATION",
     "GSSLIB",
     "KRBSRVNAME",
-    "CONNECT_TIMEOUT",
     "CLIENTENCODING",
-    "TARGETSESSIONATTRS",
-    "LOADBALANCEHOSTS",
     "DATESTYLE",
     "TZ",
     "GEQO",
@@ -81,6 +53,11 @@ const LIBPQ: [&str; 41] = [
     "LOCALEDIR",
     "DATA",
 ];
+
+/// libpq's variables without `PG`, to find misspelled ones. A `.env` can set any `PG*`.
+fn libpq() -> impl Iterator<Item = &'static str> {
+    variables().filter_map(|variable| variable.strip_prefix("PG")).chain(OTHERS)
+}
 
 /// The prefixes of this program's variables. An unknown name with a prefix is compared without it.
 const PREFIXES: [&str; 3] = ["DATABASE_", PREFIX, "ALBION_"];
@@ -95,7 +72,8 @@ pub(crate) fn is_setting(name: &str) -> bool {
 
 /// Whether a variable is listed here. `PGADMIN_DEFAULT_EMAIL` is a `PG*` of another program.
 pub(crate) fn is_listed(name: &str) -> bool {
-    VARIABLES.contains(&name) || name.strip_prefix("PG").is_some_and(|rest| LIBPQ.contains(&rest))
+    VARIABLES.contains(&name)
+        || name.strip_prefix("PG").is_some_and(|rest| libpq().any(|known| known == rest))
 }
 
 /// The setting that a name probably stands for; none for a setting, and for names of other programs.
@@ -106,9 +84,9 @@ pub(crate) fn meant(name: &str) -> Option<String> {
     let upper = name.to_ascii_uppercase();
     if let Some(rest) = upper.strip_prefix("PG") {
         // `PG_HOST` belongs to other programs.
-        let is_ours = name.starts_with("PG") && LIBPQ.contains(&rest);
-        let known = LIBPQ.iter().filter(|_| !is_ours && !rest.starts_with('_'));
-        return closest(rest, known.copied()).map(|rest| format!("PG{rest}"));
+        let is_ours = name.starts_with("PG") && libpq().any(|known| known == rest);
+        let known = libpq().filter(|_| !is_ours && !rest.starts_with('_'));
+        return closest(rest, known).map(|rest| format!("PG{rest}"));
     }
     if let Some(prefix) = PREFIXES.into_iter().find(|prefix| upper.starts_with(prefix)) {
         let rest = &upper[prefix.len()..];

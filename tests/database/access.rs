@@ -98,6 +98,7 @@ fn missing_privileges_are_reported() {
         ("revoke insert on kill_event from ROLE", "lacks INSERT on kill_event"),
         ("revoke select on kill_load_run from ROLE", "lacks SELECT on kill_load_run"),
         ("revoke delete, insert on kill_loot from ROLE", "lacks INSERT, DELETE on kill_loot"),
+        ("revoke update on kill_player from ROLE", "lacks UPDATE on kill_player"),
         ("revoke usage on schema public from public, ROLE", "lacks USAGE on the schema public"),
         ("revoke temporary on database DATABASE_NAME from public", "lacks TEMPORARY on the database"),
         (
@@ -120,6 +121,10 @@ fn the_statements_of_the_hint_grant_what_the_role_lacks() {
         (
             "truncate kill_event, kill_player, kill_loot; revoke insert on kill_player, kill_loot from ROLE",
             &["load", "--force"],
+        ),
+        (
+            "update kill_player set name = 'other'; revoke update on kill_player, kill_loot from ROLE",
+            &["load", "--on-conflict", "update"],
         ),
         ("revoke select on kill_event, kill_player from ROLE", &["verify"]),
     ] {

@@ -73,6 +73,7 @@ fn missing_events_are_reported_by_id() {
     assert_eq!(missing["missing_ids"], json!(ids), "the first 100");
     let ended = program().args(&["-v"]).expect(6);
     assert_eq!(ended.stdout.matches("  event ").count(), 100, "the first 100");
+    assert!(ended.stdout.contains("\n… and 51 more; -v lists all\n"), "{}", ended.stdout);
     assert_eq!(ended.stderr.matches("missing: dump:").count(), 151, "with -v it is all of them");
 
     // The suggested command stores all of them.
@@ -120,6 +121,9 @@ fn broken_input_and_missing_tables_are_errors() {
         verify(&work, &database, &["broken.gz", "--json"]).expect(1).says(&["broken.gz", "cut short"]);
     let result: Value = serde_json::from_str(&ended.stdout).expect("JSON");
     assert_eq!(result, account(40, 40, 0, &[]));
+    let words = verify(&work, &database, &["broken.gz"]).expect(1).stdout;
+    let failed = "Failed: some input could not be read. Of 40 events read, 0 missing and 0 different.\n";
+    assert_eq!(words, failed);
     verify(&work, &database, &["missing.gz"]).expect(1).says(&["missing.gz"]);
 }
 

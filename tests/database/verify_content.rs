@@ -39,7 +39,8 @@ fn other_value(column: &str, kind: &str) -> String {
     }
 }
 
-/// The compared columns with their types: all except the server, the event's id and columns that the database fills in.
+/// The compared columns with their types: all except the server, the event's id and columns that the database fills in. A change
+/// of the first two moves a row.
 fn columns(client: &mut Client, table: &str) -> Vec<(String, String)> {
     let sql = "select quote_ident(column_name), data_type from information_schema.columns
         where table_name = $1 and table_schema = 'public'
@@ -62,7 +63,7 @@ fn change(
             "ctid = (select ctid from \"{table}\" where {key} = {id} order by ctid offset {} limit 1)",
             rng.usize(..8)
         );
-        let statement = match rng.u8(..8) {
+        let statement = match rng.u8(..10) {
             0 => format!("delete from \"{table}\" where {row}"),
             1 if *table == "kill_player" => format!(
                 "insert into kill_player (server, event_id, player_id, role, in_group)
@@ -71,6 +72,9 @@ fn change(
             1 if *table == "kill_loot" => {
                 format!("insert into kill_loot (server, event_id, slot) values ('americas', {id}, 99)")
             }
+            // The row belongs to another event, or to another game server.
+            3 => format!("update \"{table}\" set {key} = -{key} where {row}"),
+            4 if *table != "KillEvent" => format!("update \"{table}\" set server = 'asia' where {row}"),
             2 if kind != "boolean" => {
                 format!("update \"{table}\" set {name} = null where {row} and {name} is not null")
             }

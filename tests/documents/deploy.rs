@@ -140,9 +140,7 @@ fn grace() -> Duration {
     let mut args = LoadArgs::default();
     args.dry_run = true;
     let server = |name: &str| (name == "ALBION_SERVER").then(|| "europe".to_owned());
-    let settings =
-        LoadSettings::new(&args, Environment(&server)).and_then(|settings| settings.named(|_| Ok(None)));
-    settings.expect("the defaults").drain_timeout + END_MAX
+    LoadSettings::new(&args, Environment(&server)).expect("the defaults").drain_timeout + END_MAX
 }
 
 #[track_caller]

@@ -47,6 +47,10 @@ fn the_alert_rules_and_the_dashboard_use_existing_metrics() {
         let unknown: Vec<_> = used.difference(&written).collect();
         assert!(unknown.is_empty(), "{path}: {unknown:?}");
     }
+    // The descriptions of the alerts name both.
+    for line in read("deploy/alerts_test.yaml").lines().filter(|line| line.contains(" series:")) {
+        assert!(line.contains("instance=") && line.contains("server="), "{line}");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! `load --on-conflict update`: columns and rows of users stay, and a prevented update is noticed.
+//! `load --on-conflict update`: columns and rows of users stay, and a prevented update is noticed. The same holds for each load
+//! that stores the missing row of an event whose child rows are left.
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::join;
@@ -74,6 +75,97 @@ fn an_update_removes_old_players_and_adds_new_ones() {
     run.summary().check(&[("updated", 1), ("duplicate", 1)]);
     let players = "select concat_ws(' ', player_id, note) from kill_player order by player_id";
     assert_eq!(texts(&database, players), ["k1 k1", "k2 k2", "k3 k3", "v2 v2", "v3 v3", "v9"]);
+}
+
+/// The kinds of load that store an event again: the command that `verify` suggests, an update, and a load of the same event in
+/// another dump.
+#[test]
+fn child_rows_without_their_event_are_completed_and_keep_what_users_added() {
+    let work = Workplace::new();
+    work.write("dump", before());
+    work.write("other", [before(), join(&[event(4, 40, "Old", "v4")])].concat());
+    for (args, inserted, cascade) in [
+        (&["--force", "dump"][..], 2, ""),
+        (&["--force", "dump"], 2, "on delete cascade"),
+        (&["--on-conflict", "update", "dump"], 2, ""),
+        (&["--on-conflict", "update", "dump"], 2, "on delete cascade"),
+        (&["other"], 3, ""),
+        (&["--on-conflict", "update", "other"], 3, "on delete cascade"),
+    ] {
+        let database = loaded(&work, "archive");
+        // Event 1 has a changed player, and lost its loot. Event 2 has one player more.
+        let sql = format!(
+            "alter table kill_event add note text; alter table kill_player add note text; alter table kill_loot add note text;
+             update kill_event set note = 'mine'; update kill_player set note = 'mine'; update kill_loot set note = 'mine';
+             create table bounty (server albion_server, event_id bigint, player_id text collate \"C\",
+               foreign key (server, event_id, player_id) references kill_player {cascade});
+             insert into bounty select server, event_id, player_id from kill_player;
+             delete from kill_event where event_id < 3; delete from kill_loot where event_id = 1;
+             update kill_player set guild_name = 'Other' where player_id = 'k1';
+             insert into kill_player (server, event_id, player_id, role, in_group)
+               values ('americas', 2, 'nobody', 'group', true)"
+        );
+        database.client().batch_execute(&sql).expect("changes");
+        let run = work.load(&database, args).expect(0);
+        run.summary().check(&[("inserted", inserted), ("duplicate", 1), ("updated", 0), ("rejected", 0)]);
+        assert_eq!(texts(&database, NOTES), ["1 6 2"], "{args:?} {cascade}");
+        assert_eq!(texts(&database, "select count(*)::text from bounty"), ["6"], "{args:?} {cascade}");
+        work.program(&["verify", args[args.len() - 1]]).env("DATABASE_URL", &database.url()).expect(0);
+    }
+}
+
+/// No child row of the dump is stored, so nothing collides.
+#[test]
+fn child_rows_that_are_not_in_the_dump_are_removed_with_the_load_of_their_event() {
+    let work = Workplace::new();
+    work.write("dump", before());
+    for args in [&["--force", "dump"][..], &["--on-conflict", "update", "dump"]] {
+        let database = loaded(&work, "archive");
+        let sql = "delete from kill_event where event_id = 2; delete from kill_player where event_id = 2;
+             delete from kill_loot where event_id = 2;
+             insert into kill_player (server, event_id, player_id, role, in_group)
+               values ('americas', 2, 'nobody', 'group', true)";
+        database.client().batch_execute(sql).expect("changes");
+        work.load(&database, args).expect(0).summary().check(&[("inserted", 1), ("duplicate", 2)]);
+        work.program(&["verify", "dump"]).env("DATABASE_URL", &database.url()).expect(0);
+    }
+}
+
+/// The row of a player that is not in the dump is referenced, so it cannot be deleted.
+#[test]
+fn an_event_whose_left_row_cannot_be_deleted_is_rejected() {
+    let work = Workplace::new();
+    let database = loaded(&work, "archive");
+    let sql = "create table bounty (server albion_server, event_id bigint, player_id text collate \"C\",
+               foreign key (server, event_id, player_id) references kill_player);
+             insert into kill_player (server, event_id, player_id, role, in_group)
+               values ('americas', 2, 'nobody', 'group', true);
+             insert into bounty select server, event_id, player_id from kill_player;
+             delete from kill_event where event_id < 3";
+    database.client().batch_execute(sql).expect("a reference");
+    let run = work.load(&database, &["--force"]).stdin(before()).expect(3);
+    run.summary().check(&[("inserted", 1), ("duplicate", 1), ("rejected", 1)]);
+    let rejects = run.rejects();
+    assert_eq!((rejects[0].line(), rejects[0].text("sqlstate")), (2, Some("23503")));
+    let ids = "select event_id::text from kill_event order by event_id";
+    assert_eq!(texts(&database, ids), ["1", "3"]);
+    assert_eq!(texts(&database, "select count(*)::text from bounty"), ["7"]);
+}
+
+/// The search writes events several times, in parts.
+#[test]
+fn a_search_for_refused_events_keeps_child_rows_without_their_event() {
+    let work = Workplace::new();
+    let database = loaded(&work, "archive");
+    let sql = "alter table kill_player add note text; update kill_player set note = 'mine';
+             delete from kill_event where event_id < 3; delete from kill_loot where event_id = 1;
+             alter table kill_event add constraint refused check (event_id <> 2) not valid";
+    database.client().batch_execute(sql).expect("changes");
+    let run = work.load(&database, &["--force"]).stdin(before()).expect(3);
+    run.summary().check(&[("inserted", 1), ("duplicate", 1), ("rejected", 1)]);
+    assert_eq!(run.rejects()[0].line(), 2);
+    assert_eq!(texts(&database, "select count(note)::text from kill_player"), ["6"]);
+    assert_eq!(texts(&database, "select event_id::text from kill_loot order by 1"), ["1", "2", "3"]);
 }
 
 /// A referenced row cannot be deleted. The event is rejected and stays unchanged.

@@ -38,7 +38,8 @@ fn requests_for_a_foreign_host_are_rejected() {
     let work = Workplace::new();
     let port = free_port();
     let running = serving(&work, &port.to_string(), port);
-    for host in ["127.0.0.1", "127.0.0.1:1", "10.0.0.7:8080", "[::1]:80", "localhost", "LOCALHOST:80"] {
+    let own = ["127.0.0.1", "127.0.0.1:1", "10.0.0.7:8080", "[::1]:80", "[::1]", "localhost", "LOCALHOST:80"];
+    for host in own {
         assert_eq!(status_by(port, host), 200, "{host}");
     }
     for host in
@@ -46,8 +47,20 @@ fn requests_for_a_foreign_host_are_rejected() {
     {
         assert_eq!(status_by(port, host), 403, "{host}");
     }
+    for host in ["", "x", ":80", "[evil]", "[::1"] {
+        assert_eq!(status_by(port, host), 403, "{host}");
+    }
     // Only digits are a port.
-    for host in ["localhost:80@evil.example", "localhost:evil", "[::1]evil", "127.0.0.1:80:80"] {
+    for host in [
+        "localhost:80@evil.example",
+        "localhost:evil",
+        "localhost:",
+        "localhost:+80",
+        "[::1]evil",
+        "[::1]:evil",
+        "127.0.0.1:80:80",
+        "127.0.0.1:99999",
+    ] {
         assert_eq!(status_by(port, host), 403, "{host}");
     }
     let two = b"GET /status.json HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n";

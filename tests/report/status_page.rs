@@ -257,6 +257,21 @@ fn event_texts_in_database_messages_are_not_shown() {
     }
 }
 
+/// One script and one style, and nothing that the policy forbids.
+fn works_within_its_policy(page: &str) {
+    for tag in ["<script", "<style"] {
+        assert_eq!(page.matches(tag).count(), 1, "{tag}");
+    }
+    let lazy = ["innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function("];
+    let inline = [" style=", " onclick=", " onload=", " onerror=", "javascript:", "setAttribute('style"];
+    let outside = [" src=", "@import", "url("];
+    for forbidden in lazy.iter().chain(&inline).chain(&outside) {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+    // A namespace is not fetched.
+    assert!(!page.replace("http://www.w3.org/2000/svg", "").contains("://"), "an outside resource");
+}
+
 #[test]
 fn the_page_restricts_the_browser_to_its_own_script_and_style() {
     let database = Cluster::shared().database("headers");
@@ -288,6 +303,7 @@ fn the_page_restricts_the_browser_to_its_own_script_and_style() {
                 assert!(directives.contains(&format!("{tag}-src 'sha256-{hash}'").as_str()), "{policy}");
             }
             assert!(body.contains("<noscript>") && body.contains("href=\"/health\""));
+            works_within_its_policy(&body);
         } else {
             assert_eq!(directives.len(), 2, "{policy}");
         }

@@ -1,4 +1,4 @@
-//! Tests of the texts of errors in the arguments.
+//! A test of the hints of all arguments. `tests/usage/error_texts.txt` has whole texts.
 
 use crate::cli::Cli;
 use crate::cli::mistakes::in_two_lines;
@@ -50,82 +50,5 @@ fn each_mistake_with_each_argument_has_a_hint_to_follow() {
         }
         check(&["--no-such-option"]);
         check(&["-Z"]);
-    }
-}
-
-#[test]
-fn likely_mistakes() {
-    for (arguments, expected) in [
-        (
-            &["delete", "--server", "europe"][..],
-            "error: nothing to delete given\n\
-             hint: add a time, such as --before 90d, or the dumps whose events to delete",
-        ),
-        (
-            &["load", "--server"],
-            "error: a value is required for '--server' (possible values: americas, europe, asia)\n\
-             hint: add one, such as: --server europe",
-        ),
-        (
-            &["generate", "--events", "1e6"],
-            "error: invalid value '1e6' for '--events' (expected a whole number such as 10000)\n\
-             hint: write: --events 1000000",
-        ),
-        (
-            &["generate", "--events", "many"],
-            "error: invalid value 'many' for '--events' (expected a whole number such as 10000)\n\
-             hint: write a number, such as: --events 10000",
-        ),
-        (
-            &["generate"],
-            "error: the following required arguments were not provided: --events <N>\n\
-             hint: add --events 10000",
-        ),
-        (&["generate", "1_000"], "error: unexpected argument '1_000' found\nhint: write: --events 1000"),
-        (
-            &["verify", "--force", "dump"],
-            "error: unexpected argument '--force' found\n\
-             hint: verify reads every file and ignores the ledger, so remove --force",
-        ),
-        (
-            &["schema", "--layout", "aegis", "apply"],
-            "error: unexpected argument '--layout' found\n\
-             hint: '--layout' is an option of 'aegis-kills load', 'aegis-kills verify', 'aegis-kills delete', \
-             'aegis-kills health', 'aegis-kills schema print' and 'aegis-kills schema apply'; put it after the command",
-        ),
-        (
-            &["load", "--events", "3"],
-            "error: unexpected argument '--events' found\n\
-             hint: '--events' is an option of 'aegis-kills generate', so remove it from 'aegis-kills load'",
-        ),
-        (
-            &["load", "--json=yes"],
-            "error: unexpected value 'yes' for '--json' found; no more were expected\n\
-             hint: write --json without a value",
-        ),
-        (
-            &["load", "--server", "asia", "--server", "europe"],
-            "error: the argument '--server <NAME>' cannot be used multiple times\nhint: write --server once",
-        ),
-        (
-            &["man", "foo"],
-            "error: invalid value 'foo' for '[COMMAND]' (possible values: load, verify, delete, health, schema, \
-             embedded, generate, completions, man)\nhint: such as: aegis-kills man load",
-        ),
-        (
-            &["embedded", "start"],
-            "error: the following required arguments were not provided: <DIR>\n\
-             hint: such as: aegis-kills embedded start ~/kills",
-        ),
-        (
-            &["embedded", "frob"],
-            "error: unrecognized subcommand 'frob'\nhint: use one of start, stop, status, url",
-        ),
-        (
-            &["health", "now"],
-            "error: unexpected argument 'now' found\nhint: remove it: 'aegis-kills health' takes only options",
-        ),
-    ] {
-        assert_eq!(text(arguments).as_deref(), Some(expected), "{arguments:?}");
     }
 }

@@ -3,6 +3,5 @@
 pub(crate) mod next_steps;
 pub(crate) mod open_database;
 pub(crate) mod output;
-pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod sources;

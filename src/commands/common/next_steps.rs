@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
 
 /// The commands to run after a load.
 pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
-    let reads_stdin = args.files.is_empty() || args.files.iter().any(|file| file == Path::new("-"));
     let typed = |name: &str| Typed::new(name, &args.database, env);
     let of_events = |name: &str| typed(name).of_events(&args.event, env);
     let load = |rejects: Option<&OsStr>| of_events("load").with_load_args(args, env, rejects);
@@ -33,25 +32,26 @@ pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
     let rejects_given = args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(Into::into));
     let rejects_again = rejects_given.map(|path| path.with_added_extension("again"));
     NextCommands {
-        again: same().flag("--dry-run", args.dry_run).files(args).done(),
+        again: same().flag("--dry-run", args.dry_run).paths(&args.files).done(),
         unlimited: load(rejects)
             .option("--max-rejects", Some("100%"), None)
             .flag("--dry-run", args.dry_run)
-            .files(args)
+            .paths(&args.files)
             .done(),
-        load: same().files(args).done(),
+        load: same().paths(&args.files).done(),
         load_rejects: load(rejects_again.as_ref().map(|path| path.as_os_str()))
             .option("--max-rejects", max_rejects, None)
             .done(),
-        verify: (!reads_stdin).then(|| of_events("verify").files(args).done()),
-        advised: None,
-        other_ways: Vec::new(),
-        is_futile: false,
-        delete_damaged: None,
+        verify: (!reads_stdin(&args.files)).then(|| of_events("verify").paths(&args.files).done()),
         health: typed("health")
             .option("--layout", args.event.layout.as_deref(), env.get("KILLS_LAYOUT"))
             .done(),
+        ..NextCommands::default()
     }
+}
+
+fn reads_stdin(files: &[PathBuf]) -> bool {
+    files.is_empty() || files.iter().any(|file| file == Path::new("-"))
 }
 
 /// The commands of a load with another `--events-at`.
@@ -74,11 +74,11 @@ pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand 
     if args.dry_run {
         return command;
     }
-    let delete = DeleteCommand(Typed::for_log("delete", &args.database, env).of_events(&args.event, env));
+    let delete = Typed::for_log("delete", &args.database, env).of_events(&args.event, env);
     command.with_damage_advice(move |input| {
         let delete = match input {
-            Source::File(path) => delete.of(&[path.as_path()]),
-            Source::Stdin => format!("… | {}", delete.of(&[Path::new("-")])),
+            Source::File(path) => delete.clone().paths([path]).done(),
+            Source::Stdin => format!("… | {}", delete.clone().paths(["-"]).done()),
         };
         format!(
             "everything before that was read, but some of it may be wrong, even event ids; get an intact copy, and \
@@ -87,20 +87,9 @@ pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand 
     })
 }
 
-/// The deletion of the events of a load's inputs.
-pub(crate) fn delete_of(args: &LoadArgs, env: Environment<'_>) -> DeleteCommand {
-    DeleteCommand(Typed::new("delete", &args.database, env).of_events(&args.event, env))
-}
-
-/// A deletion with the options of a load, without the dumps.
-pub(crate) struct DeleteCommand(Typed);
-
-impl DeleteCommand {
-    /// The command for these dumps, where `-` is standard input.
-    pub(crate) fn of(&self, dumps: &[&Path]) -> String {
-        let files: Vec<PathBuf> = dumps.iter().map(|dump| dump.to_path_buf()).collect();
-        self.0.clone().paths(&files).done()
-    }
+/// The deletion of the events of these inputs of a load, where `-` is standard input.
+pub(crate) fn delete_of(args: &LoadArgs, env: Environment<'_>, dumps: &[&Path]) -> String {
+    Typed::new("delete", &args.database, env).of_events(&args.event, env).paths(dumps).done()
 }
 
 /// A verification of converted input, for input errors.
@@ -132,8 +121,7 @@ pub(crate) fn verify_again(args: &VerifyArgs, env: Environment<'_>) -> String {
         .flag("--ids-only", args.ids_only)
         .paths(&args.files)
         .done();
-    let reads_stdin = args.files.is_empty() || args.files.iter().any(|file| file == Path::new("-"));
-    if reads_stdin { format!("… | {command}") } else { command }
+    if reads_stdin(&args.files) { format!("… | {command}") } else { command }
 }
 
 /// The command that repeats a deletion.
@@ -313,15 +301,10 @@ impl Typed {
             .option("--listen", args.listen.as_deref(), None)
     }
 
-    fn files(self, args: &LoadArgs) -> Self {
-        self.paths(&args.files)
-    }
-
-    fn paths(self, files: &[PathBuf]) -> Self {
-        let is_option_like =
-            |file: &&PathBuf| file.to_string_lossy().starts_with('-') && *file != Path::new("-");
-        let begin = self.flag("--", files.iter().any(|file| is_option_like(&file)));
-        files.iter().fold(begin, |command, file| command.word(&quoted(file.as_os_str())))
+    fn paths(self, files: impl IntoIterator<Item: AsRef<OsStr>> + Clone) -> Self {
+        let is_option_like = |file: &OsStr| file.to_string_lossy().starts_with('-') && file != "-";
+        let begin = self.flag("--", files.clone().into_iter().any(|file| is_option_like(file.as_ref())));
+        files.into_iter().fold(begin, |command, file| command.word(&quoted(file.as_ref())))
     }
 }
 

@@ -39,6 +39,16 @@ fn is_ignored(signal: i32) -> bool {
     mask.is_none_or(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
+/// The process-wide resources of a command that reads dumps.
+#[derive(Debug)]
+pub(crate) struct Process<'p> {
+    /// Handles signals until the command installs its own listener.
+    pub signals: &'p EarlySignals,
+    pub panics: &'p Panics,
+    /// The output of the log and the progress.
+    pub screen: &'p Screen,
+}
+
 /// Handles signals before a [`Listener`] starts, and in commands without one: they end the program immediately.
 #[derive(Debug)]
 pub(crate) struct EarlySignals {
@@ -125,15 +135,14 @@ impl Listener {
     /// Starts to handle signals as stop requests; a panic stops the run in the same way. `stopped` reports a load that ends
     /// during its preparation. Without it, a request drains from the start.
     pub(crate) fn start(
-        early: &EarlySignals,
-        panics: &Panics,
+        process: &Process<'_>,
         shutdown: &Arc<Shutdown>,
         policy: DrainPolicy,
-        screen: Screen,
         stopped: Option<OnStop>,
     ) -> anyhow::Result<Self> {
         let signals = Signals::new(stop_signals()).context(INSTALL_FAILED)?;
-        early.end.store(false, Ordering::SeqCst);
+        process.signals.end.store(false, Ordering::SeqCst);
+        let screen = process.screen.clone();
         let phase = Arc::new(Mutex::new(stopped.map_or(StopPhase::Running, StopPhase::Preparing)));
         let (request, requested) = bounded(1);
         let (alive, ended) = bounded(0);
@@ -144,9 +153,9 @@ impl Listener {
         let drained = Arc::clone(shutdown);
         spawn("drain", move || drain(&requested, &ended, &drained, policy))?;
         let broken = Arc::clone(shutdown);
-        let watch = panics.watch(move |message| {
+        let watch = process.panics.watch(move |message| {
             broken.stop(ShutdownReason::Panicked(message.to_owned()));
-            let _ = request.try_send(Drain { code: 1 });
+            let _ = request.try_send(1);
         });
         Ok(Self { phase, _alive: alive, _panics: watch })
     }
@@ -177,17 +186,12 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<()>
     spawned.map(drop).context(NO_THREAD)
 }
 
-/// A request to drain the run.
-struct Drain {
-    /// The exit code if the run does not end in time.
-    code: i32,
-}
-
+/// Stops the run at the first signal. `begin` starts the drain and gets the exit code if the run does not end in time.
 fn listen(
     mut signals: Signals,
     shutdown: &Shutdown,
     phase: &Mutex<StopPhase>,
-    begin: &Sender<Drain>,
+    begin: &Sender<i32>,
     (screen, notice): (&Screen, &str),
 ) {
     let mut first: Option<Instant> = None;
@@ -212,7 +216,7 @@ fn listen(
                 first = Some(Instant::now());
                 shutdown.stop(ShutdownReason::Signal(signal));
                 // A panic may have already started the drain.
-                let _ = begin.try_send(Drain { code: 128 + signal });
+                let _ = begin.try_send(128 + signal);
                 // Logging does not block.
                 log::warn!("{notice}");
             }
@@ -226,8 +230,8 @@ fn listen(
 }
 
 /// Waits for a stop request, then for the end of the run. After the drain timeout it aborts waits for the database.
-fn drain(requested: &Receiver<Drain>, ended: &Receiver<()>, shutdown: &Shutdown, policy: DrainPolicy) {
-    let Ok(Drain { code }) = requested.recv() else { return };
+fn drain(requested: &Receiver<i32>, ended: &Receiver<()>, shutdown: &Shutdown, policy: DrainPolicy) {
+    let Ok(code) = requested.recv() else { return };
     inject("drain");
     let has_ended = |time| ended.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
     if has_ended(policy.timeout) {

@@ -23,12 +23,18 @@ use std::path::Path;
 pub(crate) struct FoundSources {
     pub(crate) sources: Vec<Source>,
     pub(crate) errors: Vec<InputError>,
+    /// The reader, if reading has already started.
+    pub(crate) reader: Option<Reader>,
 }
 
 impl FoundSources {
-    /// Finds the named dumps. A directory stands for its files and those in its subdirectories, in name order, without
-    /// hidden files, reject files and the files in `written`.
-    pub(crate) fn find(named: &[Source], written: &[&Path]) -> Self {
+    /// Finds the named dumps, and the game server that the first event names if no setting does. A directory stands for its
+    /// files and those in its subdirectories, in name order, without hidden files, reject files and the files in `written`.
+    pub(crate) fn find(
+        named: &[Source],
+        written: &[&Path],
+        event: &mut EventSettings,
+    ) -> Result<Self, CommandError> {
         let mut found = Self::default();
         for source in named {
             match source {
@@ -36,7 +42,22 @@ impl FoundSources {
                 _ => found.add(source.clone()),
             }
         }
-        found
+        if event.reading.must_name_server {
+            event.server = found.first_server(event)?.ok_or(SettingError::ServerRequired)?;
+        }
+        Ok(found)
+    }
+
+    /// The game server that the first event names. Sources that cannot be read twice are read on later.
+    fn first_server(&mut self, event: &EventSettings) -> anyhow::Result<Option<Server>> {
+        let mut reader = spawn_reader(self.sources.clone()).context("cannot start the reader thread")?;
+        let events_at = event.reading.events_at.as_deref();
+        let named = reader.look_ahead(|text, is_whole| first_named_server(text, is_whole, events_at));
+        // Regular files are opened again later, so that unchanged files can be skipped.
+        if !self.sources.iter().all(|source| matches!(source, Source::File(path) if path.is_file())) {
+            self.reader = Some(reader);
+        }
+        Ok(named.flatten())
     }
 
     /// Logs the errors of unreadable sources. Returns an error if no source is readable.
@@ -117,23 +138,6 @@ fn is_same(path: &Path, file: &Metadata) -> bool {
     fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == (file.dev(), file.ino()))
 }
 
-/// The game server that the first event names, for a command without `--server`. If the sources cannot be read twice, the
-/// started reader is returned in `reader`.
-pub(crate) fn first_server(
-    sources: &[Source],
-    event: &EventSettings,
-    reader: &mut Option<Reader>,
-) -> Result<Option<Server>, CommandError> {
-    let mut opened = spawn_reader(sources.to_vec()).context("cannot start the reader thread")?;
-    let events_at = event.reading.events_at.as_deref();
-    let named = opened.look_ahead(|text, is_whole| first_named_server(text, is_whole, events_at));
-    // Regular files are opened again later, so that unchanged files can be skipped.
-    if !sources.iter().all(|source| matches!(source, Source::File(path) if path.is_file())) {
-        *reader = Some(opened);
-    }
-    Ok(named.flatten())
-}
-
 /// The total size of `sources` in bytes; none if one is unknown, for example a pipe.
 pub(crate) fn bytes_total(sources: &[Source]) -> Option<u64> {
     sources.iter().map(bytes).sum()
@@ -157,11 +161,8 @@ pub(crate) fn check_apart(
     place: &'static str,
     written: &Path,
 ) -> Result<(), SettingError> {
-    let same = |found: &Metadata, other: &Metadata| (found.dev(), found.ino()) == (other.dev(), other.ino());
-    let is_source = fs::metadata(written).is_ok_and(|written| {
-        written.is_file() && sources.iter().filter_map(metadata).any(|source| same(&written, &source))
-    });
-    if is_source {
+    let mut found = sources.iter().filter_map(metadata);
+    if written.is_file() && found.any(|source| is_same(written, &source)) {
         let value = written.display().to_string();
         let wanted = "it is a dump to read, choose another file".to_owned();
         return Err(SettingError::Value { place, value, wanted });

@@ -28,7 +28,7 @@ pub(crate) fn advise(
     }
     let damaged = report.damaged();
     if !damaged.is_empty() && !args.dry_run {
-        commands.delete_damaged = Some(next::delete_of(args, env).of(&damaged));
+        commands.delete_damaged = Some(next::delete_of(args, env, &damaged));
     }
     // The same command loads the rest of the input if something else has ended the run.
     let mut is_futile = report.halted.is_none() && !report.source_errors.is_empty();

@@ -24,7 +24,6 @@ pub(crate) struct HealthPage {
     layout: Layout,
     schema: String,
     ledger_schema: Option<String>,
-    /// Writer threads.
     workers: usize,
     /// The last response and its time.
     last: Mutex<Option<(Instant, Response)>>,

@@ -14,15 +14,14 @@ mod target;
 mod unchanged;
 
 use crate::cli::LoadArgs;
+use crate::commands::common::next_steps as next;
 use crate::commands::common::next_steps::SchemaHints;
-use crate::commands::common::process::Process;
-use crate::commands::common::signals::{DrainPolicy, Listener};
+use crate::commands::common::signals::{DrainPolicy, Listener, Process};
 use crate::commands::common::sources::FoundSources;
-use crate::commands::common::{next_steps as next, sources};
 use crate::commands::load::advice::advise;
 use crate::commands::load::confirm::ReloadCommands;
-use crate::commands::load::load_summary::{Printed, stop_summary};
-use crate::commands::load::outcome::{cause, is_logged, outcome};
+use crate::commands::load::load_summary::{Printed, empty_summary, print, print_when_stopped};
+use crate::commands::load::outcome::{cause, has_succeeded, is_logged, outcome};
 use crate::commands::load::outputs::{prepare, refuse_overwriting, write_failure_metrics};
 use crate::commands::load::parts::LoadParts;
 use crate::commands::load::recorded_run::StoreFigures;
@@ -37,7 +36,7 @@ use crate::report::summary::Summary;
 use crate::settings::LoadSettings;
 use crate::settings::environment::Environment;
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
@@ -49,31 +48,27 @@ pub(crate) fn run(
     quiet: bool,
     process: &Process<'_>,
 ) -> Result<ExitStatus, CommandError> {
-    let (mut reader, mut found) = (None, FoundSources::default());
-    let find = |settings: &LoadSettings| {
-        found = FoundSources::find(&settings.named, &settings.written());
-        found.sources.clone()
-    };
-    let settings = LoadSettings::new(args, env)?
-        .with_sources(find)
-        .named(|settings| sources::first_server(&settings.sources, &settings.event, &mut reader))?;
+    let mut settings = LoadSettings::new(args, env)?;
+    let written = [&settings.rejects, &settings.metrics_file].into_iter().flatten();
+    let written: Vec<&Path> = written.map(PathBuf::as_path).collect();
+    let mut found = FoundSources::find(&settings.named, &written, &mut settings.event)?;
+    settings.sources.clone_from(&found.sources);
     // Before anything is written, including the metrics file.
     refuse_overwriting(&settings)?;
     let id = Uuid::new_v4();
     let shutdown = Arc::<Shutdown>::default();
     let printed = Printed { is_json: args.json, is_quiet: quiet };
     let mut next = next::commands(args, env);
-    let stop = stop_summary(&settings, id, next.clone(), args.dry_run, printed);
-    let Process { signals, panics, screen } = process;
+    let stop = print_when_stopped(empty_summary(&settings, id, next.clone(), args.dry_run), printed);
     let policy = DrainPolicy::of_load(settings.drain_timeout);
-    let requests = Listener::start(signals, panics, &shutdown, policy, (*screen).clone(), Some(stop))?;
+    let requests = Listener::start(process, &shutdown, policy, Some(stop))?;
     let (rejects, listener) = prepare(&settings, &mut found, id, process.screen)
         .inspect_err(|_| write_failure_metrics(&settings, id))?;
     let started = Instant::now();
     let monitor = Arc::<Monitor>::default();
     let parts = LoadParts {
         settings: &settings,
-        reader: Cell::new(reader),
+        reader: Cell::new(found.reader.take()),
         unread: Cell::new(found.source_errors()),
         piped: next::piped_load(args, env),
         reloads: ReloadCommands::new(args, env),
@@ -108,10 +103,6 @@ pub(crate) fn run(
     let summary = Summary {
         lacks_metrics: metrics.is_err(),
         status,
-        run: id,
-        server: settings.event.server,
-        layout: settings.event.layout,
-        files: load_summary::file_count(&settings),
         counts: report.counts,
         bytes_read: report.bytes_read,
         bytes_uncompressed: report.bytes_uncompressed,
@@ -124,17 +115,12 @@ pub(crate) fn run(
         error: cause(&report, in_full),
         is_logged: is_logged(&report),
         database_failed: matches!(exit_status, ExitStatus::DatabaseFailed | ExitStatus::DatabaseRefused),
-        dry_run: args.dry_run,
-        next,
+        ..empty_summary(&settings, id, next, args.dry_run)
     };
     // If the summary cannot be printed, a failed load keeps its own exit code.
-    if let Err(error) = load_summary::print(&summary, printed).and(metrics) {
+    if let Err(error) = print(&summary, printed).and(metrics) {
         log::error!("{}", in_full(error.as_ref()));
-        return Ok(if has_stored_all(exit_status) { ExitStatus::Failed } else { exit_status });
+        return Ok(if has_succeeded(&report) { ExitStatus::Failed } else { exit_status });
     }
     Ok(exit_status)
-}
-
-fn has_stored_all(exit_status: ExitStatus) -> bool {
-    matches!(exit_status, ExitStatus::Complete | ExitStatus::Rejects)
 }

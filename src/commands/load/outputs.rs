@@ -3,12 +3,13 @@
 use crate::commands::common::sources;
 use crate::commands::common::sources::FoundSources;
 use crate::commands::load::pages;
+use crate::database::pool::manager::DatabaseManager;
 use crate::error::CommandError;
 use crate::error_chain::{in_full, system_text};
 use crate::file_system::output_place::OutputPlace;
+use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::rejects::file::RejectFile;
 use crate::report::metrics::{Metrics, check_place};
-use crate::report::snapshot::{LiveRun, RunTask};
 use crate::report::terminal::screen::Screen;
 use crate::settings::LoadSettings;
 use crate::settings::environment::SettingError;
@@ -17,7 +18,6 @@ use jiff::Timestamp;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 use uuid::Uuid;
 
 const METRICS_HINT: &str =
@@ -74,15 +74,16 @@ pub(crate) fn prepare(
 /// The metrics of a run. `last_success` is the end of the last successful run.
 pub(crate) fn new_metrics(
     settings: &LoadSettings,
-    live: &LiveRun,
     run: Uuid,
+    monitor: Arc<Monitor>,
+    manager: Option<DatabaseManager>,
     last_success: Option<i64>,
 ) -> anyhow::Result<Metrics> {
-    let (event, monitor) = (&settings.event, Arc::clone(&live.monitor));
+    let event = &settings.event;
     if settings.database.is_none() && settings.metrics_file.is_some() {
         log::warn!("metrics file not written: it describes real loads, and this is a dry run");
     }
-    Metrics::new(run, event.server, event.layout, monitor, live.manager.clone(), last_success)
+    Metrics::new(run, event.server, event.layout, monitor, manager, last_success)
         .context("cannot create the metrics")
 }
 
@@ -106,17 +107,8 @@ pub(crate) fn write_failure_metrics(settings: &LoadSettings, id: Uuid) {
     if settings.metrics_file.is_none() || settings.database.is_none() {
         return;
     }
-    let live = LiveRun {
-        begun: Instant::now(),
-        monitor: Arc::default(),
-        shutdown: Arc::default(),
-        manager: None,
-        bytes_total: None,
-        task: RunTask::Load,
-    };
-    let written =
-        new_metrics(settings, &live, id, None).and_then(|metrics| write_metrics(settings, &metrics, false));
-    if let Err(error) = written {
+    let metrics = new_metrics(settings, id, Arc::default(), None, None);
+    if let Err(error) = metrics.and_then(|metrics| write_metrics(settings, &metrics, false)) {
         log::warn!("{}", in_full(error.as_ref()));
     }
 }

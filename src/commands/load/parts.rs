@@ -1,8 +1,7 @@
 //! The inputs of a load.
 
 use crate::commands::common::next_steps::SchemaHints;
-use crate::commands::common::process::Process;
-use crate::commands::common::signals::Listener;
+use crate::commands::common::signals::{Listener, Process};
 use crate::commands::load::confirm::ReloadCommands;
 use crate::input::convert::PipedCommand;
 use crate::input::reader::Reader;
@@ -19,7 +18,6 @@ use uuid::Uuid;
 /// The inputs of a load.
 pub(crate) struct LoadParts<'r> {
     pub(crate) settings: &'r LoadSettings,
-    /// The reader, if reading has already started.
     pub(crate) reader: Cell<Option<Reader>>,
     /// The command that input errors suggest.
     pub(crate) piped: PipedCommand,
@@ -27,7 +25,6 @@ pub(crate) struct LoadParts<'r> {
     pub(crate) reloads: ReloadCommands,
     /// The commands that table errors suggest.
     pub(crate) hints: SchemaHints,
-    /// The errors of unreadable sources.
     pub(crate) unread: Cell<Vec<SourceError>>,
     pub(crate) id: Uuid,
     pub(crate) started: Instant,

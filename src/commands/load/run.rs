@@ -63,7 +63,8 @@ fn run_observed(
         task: RunTask::Load,
     };
     let last_success = target.and_then(|target| target.last_success);
-    let metrics = Arc::new(new_metrics(settings, &live, parts.id, last_success)?);
+    let (monitor, manager) = (Arc::clone(parts.monitor), live.manager.clone());
+    let metrics = Arc::new(new_metrics(settings, parts.id, monitor, manager, last_success)?);
     let database = target.map(|target| &target.database);
     let serve = |listener| {
         LoadPages::start(listener, settings, &live, parts.id, &metrics, database, parts.rejects.path())

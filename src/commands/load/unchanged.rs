@@ -31,9 +31,7 @@ pub(crate) struct Files {
     loaded: Option<LoadedFiles>,
     /// The stamps of the files to read, taken before reading, by source name.
     read: HashMap<String, FileStamp>,
-    /// The skipped files.
     pub(crate) skipped: Vec<FileCounts>,
-    /// The sources to read.
     pub(crate) sources: Vec<Source>,
     preparer: Preparer,
 }

@@ -1,7 +1,7 @@
-//! The cause of a failed connection, without the texts of wrapping errors.
+//! The cause of a failed connection, without the texts of wrapping errors, and the hints for faults of TLS.
 
 use crate::database::connect::tls::verifier::VerifierFault;
-use crate::database::connect::tls::{SslPolicy, Tls, certificate, file_of};
+use crate::database::connect::tls::{Authorities, SslPolicy, Tls, certificate, file_of};
 use crate::error_chain::{CLOSED, SERVER_TEXT_BYTES_MAX, cause_of, server_message, system_text, truncated};
 use postgres::config::{Host, SslMode};
 use postgres::{Config, Error};
@@ -22,7 +22,7 @@ impl Tls {
             );
         }
         let found = tls_fault(error).filter(|_| self.mode == SslPolicy::Prefer)?;
-        Some(tls_cause(found, self, config))
+        Some(explained(found, self, config).0)
     }
 
     /// Warns once that a session is not encrypted because an encrypted one failed for this cause.
@@ -58,7 +58,7 @@ pub(crate) fn place(config: &Config) -> String {
 /// The message of the server, of the system or of TLS, without wrapping texts.
 pub(crate) fn cause(error: &Error, tls: &Tls, config: &Config) -> String {
     if let Some(fault) = tls_fault(error) {
-        return tls_cause(fault, tls, config);
+        return explained(fault, tls, config).0;
     }
     if let Some(refused) = error.as_db_error() {
         let shown = |detail| format!(": {}", truncated(detail, SERVER_TEXT_BYTES_MAX));
@@ -117,66 +117,130 @@ fn is_permanent(fault: &rustls::Error) -> bool {
     }
 }
 
-/// Describes the fault with the algorithm, the file or the name concerned.
-fn tls_cause(fault: &rustls::Error, tls: &Tls, config: &Config) -> String {
+/// The cause of a TLS fault, with the algorithm, the file or the name concerned, and a hint.
+pub(crate) fn explained(fault: &rustls::Error, tls: &Tls, config: &Config) -> (String, String) {
+    let versions = || {
+        "enable TLS 1.2 or 1.3 on the server, within ssl_min_protocol_version and ssl_max_protocol_version"
+            .to_owned()
+    };
     match fault {
-        rustls::Error::InvalidCertificate(error) => certificate_cause(error, tls, config),
-        rustls::Error::InvalidCertRevocationList(error) => {
-            format!("a certificate revocation list cannot be used: {error:?}")
-        }
-        rustls::Error::AlertReceived(alert) => format!("the server rejected the TLS handshake: {alert:?}"),
+        rustls::Error::InvalidCertificate(error) => of_certificate(error, tls, config),
+        rustls::Error::InvalidCertRevocationList(error) => (
+            format!("a certificate revocation list cannot be used: {error:?}"),
+            "replace the list in sslcrl or sslcrldir with one that the authority signed".to_owned(),
+        ),
+        rustls::Error::AlertReceived(alert) => (
+            format!("the server rejected the TLS handshake: {alert:?}"),
+            match &tls.certificate {
+                Some(file) => format!(
+                    "check that sslcert '{}' is valid, and signed by an authority of the server's ssl_ca_file",
+                    file.display()
+                ),
+                None => "if the server asks for a client certificate, set sslcert and sslkey; otherwise check its TLS versions \
+                         (ssl_min_protocol_version)"
+                    .to_owned(),
+            },
+        ),
         rustls::Error::PeerIncompatible(_) => {
-            "no TLS version or cipher suite in common with the server".to_owned()
+            ("no TLS version or cipher suite in common with the server".to_owned(), versions())
         }
-        rustls::Error::Other(error) => error.0.to_string(),
-        rustls::Error::General(text) => text.clone(),
-        error => format!("TLS failed: {error}"),
+        rustls::Error::Other(error) => {
+            let hint = match error.0.downcast_ref() {
+                Some(VerifierFault::KeyNotHeld) => format!(
+                    "check which server answers at {}: this may be a man-in-the-middle attack",
+                    place(config)
+                ),
+                Some(VerifierFault::ShortKey) => format!(
+                    "issue {} a certificate with an ECDSA key, or an RSA key of 2048 bits",
+                    host(config)
+                ),
+                Some(VerifierFault::AuthorityDates) => {
+                    "renew the authority's certificate in sslrootcert".to_owned()
+                }
+                None => versions(),
+            };
+            (error.0.to_string(), hint)
+        }
+        rustls::Error::General(text) => (text.clone(), versions()),
+        error => (format!("TLS failed: {error}"), versions()),
     }
 }
 
-fn certificate_cause(error: &CertificateError, tls: &Tls, config: &Config) -> String {
-    let unsupported =
-        |what: String| format!("the server's certificate is signed with {what}, which is not supported");
-    match error {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the server's certificate has expired".to_owned()
+fn of_certificate(error: &CertificateError, tls: &Tls, config: &Config) -> (String, String) {
+    use CertificateError as E;
+    let (host, file) = (host(config), file_of(tls.authorities.as_ref()).display());
+    let (cause, hint) = match error {
+        E::Expired | E::ExpiredContext { .. } => {
+            ("has expired".to_owned(), format!("renew the certificate on {host}"))
         }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the server's certificate is not valid yet".to_owned()
+        E::NotValidYet | E::NotValidYetContext { .. } => {
+            ("is not valid yet".to_owned(), format!("check the clocks of this machine and of {host}"))
         }
-        CertificateError::UnknownIssuer => format!(
-            "the server's certificate is not signed by an authority of sslrootcert '{}'",
-            file_of(tls.authorities.as_ref()).display()
+        E::UnknownIssuer => (
+            format!("is not signed by an authority of sslrootcert '{file}'"),
+            if tls.authorities == Some(Authorities::System) {
+                "set sslrootcert to the certificate of the authority that signed the server's".to_owned()
+            } else {
+                format!(
+                    "add the certificate of the authority that signed the server's to {file}, or name another file with \
+                     sslrootcert"
+                )
+            },
         ),
-        CertificateError::BadSignature => {
-            "the server's certificate has a bad signature: it was not made with the key of the authority"
-                .to_owned()
+        E::BadSignature => (
+            "has a bad signature: it was not made with the key of the authority".to_owned(),
+            format!(
+                "check that {file} holds the current certificate of the authority, and that no proxy intercepts TLS"
+            ),
+        ),
+        E::NotValidForName | E::NotValidForNameContext { .. } => {
+            let names = match error {
+                E::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+                    "for no name, ".to_owned()
+                }
+                E::NotValidForNameContext { presented, .. } => format!("for {}, ", join(presented)),
+                _ => String::new(),
+            };
+            (
+                format!("is {names}not for {host}"),
+                format!(
+                    "use a host name from the certificate, or issue one with {host} among its subject alternative names"
+                ),
+            )
         }
-        CertificateError::NotValidForNameContext { presented, .. } => {
-            let names = if presented.is_empty() { "no name".to_owned() } else { join(presented) };
-            format!("the server's certificate is for {names}, not for {}", host(config))
+        E::Revoked => ("is revoked".to_owned(), format!("issue {host} a new certificate")),
+        E::UnknownRevocationStatus => {
+            return (
+                "no certificate revocation list covers the server's certificate and its authorities"
+                    .to_owned(),
+                "add the current lists of all authorities of the chain to sslcrl or sslcrldir".to_owned(),
+            );
         }
-        CertificateError::NotValidForName => {
-            format!("the server's certificate is not for {}", host(config))
+        E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => {
+            return (
+                "the certificate revocation list has expired".to_owned(),
+                "get the authority's current list, and put it in sslcrl or sslcrldir".to_owned(),
+            );
         }
-        CertificateError::Revoked => "the server's certificate is revoked".to_owned(),
-        CertificateError::UnknownRevocationStatus => {
-            "no certificate revocation list covers the server's certificate and its authorities".to_owned()
-        }
-        CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
-            "the certificate revocation list has expired".to_owned()
-        }
-        CertificateError::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. }
-        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
-            signature_algorithm_id, ..
-        } => unsupported(certificate::algorithm_name(signature_algorithm_id)),
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "the server's certificate is not issued for servers (extended key usage)".to_owned()
-        }
-        CertificateError::BadEncoding => "the server's certificate is malformed".to_owned(),
-        CertificateError::Other(error) => format!("the server's certificate cannot be used: {}", error.0),
-        error => format!("the server's certificate cannot be used: {error}"),
-    }
+        E::UnsupportedSignatureAlgorithmContext { signature_algorithm_id: id, .. }
+        | E::UnsupportedSignatureAlgorithmForPublicKeyContext { signature_algorithm_id: id, .. } => (
+            format!("is signed with {}, which is not supported", certificate::algorithm_name(id)),
+            "issue a certificate signed with ecdsa-with-SHA256, ecdsa-with-SHA384 or sha256WithRSAEncryption"
+                .to_owned(),
+        ),
+        error => (
+            match error {
+                E::InvalidPurpose | E::InvalidPurposeContext { .. } => {
+                    "is not issued for servers (extended key usage)".to_owned()
+                }
+                E::BadEncoding => "is malformed".to_owned(),
+                E::Other(error) => format!("cannot be used: {}", error.0),
+                error => format!("cannot be used: {error}"),
+            },
+            format!("issue {host} a server certificate of X.509 version 3 with subject alternative names"),
+        ),
+    };
+    (format!("the server's certificate {cause}"), hint)
 }
 
 /// The names of a certificate, which the library formats as `DnsName("db.example")`.
@@ -186,14 +250,6 @@ fn join(presented: &[String]) -> String {
         None => name.clone(),
     };
     presented.iter().map(bare).collect::<Vec<_>>().join(", ")
-}
-
-/// The fault that our verifier found, if any.
-pub(crate) fn verifier_fault(fault: &rustls::Error) -> Option<&VerifierFault> {
-    match fault {
-        rustls::Error::Other(error) => error.0.downcast_ref(),
-        _ => None,
-    }
 }
 
 pub(crate) fn host(config: &Config) -> &str {

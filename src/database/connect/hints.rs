@@ -4,14 +4,14 @@
 //!
 //! Invariant: no hint advises less protection than the settings ask for.
 
-use crate::database::connect::cause::{host, place, tls_fault, verifier_fault};
-use crate::database::connect::tls::verifier::VerifierFault;
-use crate::database::connect::tls::{Authorities, SslPolicy, Tls, file_of};
+use crate::database::connect::cause::{explained, host, place, tls_fault};
+use crate::database::connect::tls::{SslPolicy, Tls};
 use crate::error_chain::cause_of;
+use crate::layout::identifier::quote_identifier;
+use crate::shell::shell_quoted;
 use postgres::config::Host;
 use postgres::error::DbError;
 use postgres::{Config, Error};
-use rustls::CertificateError;
 use std::error::Error as _;
 use std::io;
 
@@ -43,7 +43,7 @@ const TABLE: [(&[&str], &str, Make); 13] = [
     }),
     // The database does not accept connections.
     (&["55000"], "", |facts| {
-        let database = identifier(facts.database);
+        let database = quote_identifier(facts.database);
         format!(
             "name another database, or run in the server: ALTER DATABASE {database} ALLOW_CONNECTIONS true"
         )
@@ -52,7 +52,7 @@ const TABLE: [(&[&str], &str, Make); 13] = [
         if facts.config.get_options().is_some() {
             return "correct the options parameter of the URL, or PGOPTIONS".to_owned();
         }
-        let (user, database) = (identifier(facts.user), identifier(facts.database));
+        let (user, database) = (quote_identifier(facts.user), quote_identifier(facts.database));
         format!("have the owner run: GRANT CONNECT ON DATABASE {database} TO {user}")
     }),
     (&["53300"], "", |_| {
@@ -77,7 +77,7 @@ pub(crate) fn hint(error: &Error, tls: &Tls, config: &Config) -> Option<String> 
     let message = error.as_db_error().map(DbError::message).unwrap_or_default();
     let facts = Facts { user, database, tls, config, message };
     if let Some(fault) = tls_fault(error) {
-        return Some(of_tls(fault, &facts));
+        return Some(explained(fault, tls, config).1);
     }
     match error.as_db_error() {
         Some(refused) => {
@@ -93,7 +93,7 @@ pub(crate) fn hint(error: &Error, tls: &Tls, config: &Config) -> Option<String> 
 
 /// The hint for a role that does not exist or lacks LOGIN, which have one SQLSTATE. A translated message gets both remedies.
 fn login(user: &str, message: &str) -> String {
-    let user = identifier(user);
+    let user = quote_identifier(user);
     let (create, alter) = (format!("CREATE ROLE {user} LOGIN"), format!("ALTER ROLE {user} LOGIN"));
     let statement = if message.ends_with("does not exist") {
         create
@@ -137,98 +137,9 @@ fn createdb(facts: &Facts<'_>) -> String {
         _ => "localhost".to_owned(),
     };
     let words =
-        ["-h", &place, "-p", &port.to_string(), "-U", facts.user, "--", facts.database].map(shell_word);
+        ["-h", &place, "-p", &port.to_string(), "-U", facts.user, "--", facts.database].map(shell_quoted);
     format!("createdb {}", words.join(" "))
         .replace(" -- ", if facts.database.starts_with('-') { " -- " } else { " " })
-}
-
-fn shell_word(word: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+,=".contains(letter);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
-fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn of_tls(fault: &rustls::Error, facts: &Facts<'_>) -> String {
-    let host = host(facts.config);
-    match verifier_fault(fault) {
-        Some(VerifierFault::KeyNotHeld) => {
-            return format!(
-                "check which server answers at {}: this may be a man-in-the-middle attack",
-                place(facts.config)
-            );
-        }
-        Some(VerifierFault::ShortKey) => {
-            return format!("issue {host} a certificate with an ECDSA key, or an RSA key of 2048 bits");
-        }
-        Some(VerifierFault::AuthorityDates) => {
-            return "renew the authority's certificate in sslrootcert".to_owned();
-        }
-        None => {}
-    }
-    match fault {
-        rustls::Error::InvalidCertificate(error) => of_certificate(error, facts),
-        rustls::Error::InvalidCertRevocationList(_) => {
-            "replace the list in sslcrl or sslcrldir with one that the authority signed".to_owned()
-        }
-        rustls::Error::AlertReceived(_) => match &facts.tls.certificate {
-            Some(file) => format!(
-                "check that sslcert '{}' is valid, and signed by an authority of the server's ssl_ca_file",
-                file.display()
-            ),
-            None => "if the server asks for a client certificate, set sslcert and sslkey; otherwise check its TLS versions \
-                     (ssl_min_protocol_version)"
-                .to_owned(),
-        },
-        _ => "enable TLS 1.2 or 1.3 on the server, within ssl_min_protocol_version and ssl_max_protocol_version"
-            .to_owned(),
-    }
-}
-
-fn of_certificate(error: &CertificateError, facts: &Facts<'_>) -> String {
-    use CertificateError as E;
-    let host = host(facts.config);
-    let file = file_of(facts.tls.authorities.as_ref()).display();
-    match error {
-        E::Expired | E::ExpiredContext { .. } => format!("renew the certificate on {host}"),
-        E::NotValidYet | E::NotValidYetContext { .. } => {
-            format!("check the clocks of this machine and of {host}")
-        }
-        E::UnknownIssuer if facts.tls.authorities == Some(Authorities::System) => {
-            "set sslrootcert to the certificate of the authority that signed the server's".to_owned()
-        }
-        E::UnknownIssuer => format!(
-            "add the certificate of the authority that signed the server's to {file}, or name another file with sslrootcert"
-        ),
-        E::BadSignature => {
-            format!(
-                "check that {file} holds the current certificate of the authority, and that no proxy intercepts TLS"
-            )
-        }
-        E::NotValidForName | E::NotValidForNameContext { .. } => {
-            format!(
-                "use a host name from the certificate, or issue one with {host} among its subject alternative names"
-            )
-        }
-        E::Revoked => format!("issue {host} a new certificate"),
-        E::UnknownRevocationStatus => {
-            "add the current lists of all authorities of the chain to sslcrl or sslcrldir".to_owned()
-        }
-        E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => {
-            "get the authority's current list, and put it in sslcrl or sslcrldir".to_owned()
-        }
-        E::UnsupportedSignatureAlgorithmContext { .. }
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "issue a certificate signed with ecdsa-with-SHA256, ecdsa-with-SHA384 or sha256WithRSAEncryption"
-                .to_owned()
-        }
-        _ => format!("issue {host} a server certificate of X.509 version 3 with subject alternative names"),
-    }
 }
 
 /// Errors of the client library differ only in their text, which is never translated.

@@ -20,7 +20,7 @@ use crate::conceal::may_hold_secret;
 use crate::database::connect::attributes::SessionAttributes;
 use crate::database::connect::error::TargetError;
 use crate::database::connect::tls::Tls;
-use parameters::Parameters;
+use parameters::{Parameters, is_public_name};
 use pgpass::{Login, PasswordFile};
 use postgres::Config;
 use postgres::config::{ChannelBinding, Host, LoadBalanceHosts};
@@ -82,30 +82,6 @@ pub(crate) fn holds_password(url: &str) -> bool {
     text::parse(url.trim()).is_ok_and(|pairs| pairs.iter().any(is_password))
 }
 
-/// Parameters whose values are never secret.
-const PUBLIC: [&str; 20] = [
-    "host",
-    "hostaddr",
-    "port",
-    "dbname",
-    "user",
-    "schema",
-    "application_name",
-    "connect_timeout",
-    "target_session_attrs",
-    "load_balance_hosts",
-    "channel_binding",
-    "sslmode",
-    "sslrootcert",
-    "sslcert",
-    "sslkey",
-    "sslnegotiation",
-    "gssencmode",
-    "connection_limit",
-    "pool_timeout",
-    "pgbouncer",
-];
-
 /// Whether a connection string can be shown: it is valid, has only parameters that are never secret, and no value looks like
 /// a misplaced login.
 pub(crate) fn is_public(url: &str) -> bool {
@@ -115,7 +91,7 @@ pub(crate) fn is_public(url: &str) -> bool {
 fn is_public_pair((name, value): &(String, String)) -> bool {
     let is_address = |host: &str| !host.contains(':') || host.parse::<IpAddr>().is_ok();
     let holds_login = value.contains('@') || value.contains('=') || !value.split(',').all(is_address);
-    PUBLIC.contains(&name.as_str()) && !holds_login
+    is_public_name(name) && !holds_login
 }
 
 /// Reads libpq's `PG*` variables. Returns `None` if they name neither a host nor a database.

@@ -7,40 +7,49 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+/// Whether a value may be secret.
+const SECRET: bool = true;
+const PUBLIC: bool = false;
+
+/// Whether an empty value is invalid, as in libpq. To count it as not set would weaken the checks of the server, as in
+/// `sslmode=${UNSET}`.
+const NEVER_EMPTY: bool = true;
+const MAY_BE_EMPTY: bool = false;
+
 /// Each parameter with its variable.
-const KNOWN: [(&str, &str); 32] = [
-    ("host", "PGHOST"),
-    ("hostaddr", "PGHOSTADDR"),
-    ("port", "PGPORT"),
-    ("dbname", "PGDATABASE"),
-    ("user", "PGUSER"),
-    ("password", "PGPASSWORD"),
-    ("passfile", "PGPASSFILE"),
-    ("connect_timeout", "PGCONNECT_TIMEOUT"),
-    ("application_name", "PGAPPNAME"),
-    ("options", "PGOPTIONS"),
-    ("target_session_attrs", "PGTARGETSESSIONATTRS"),
-    ("load_balance_hosts", "PGLOADBALANCEHOSTS"),
-    ("channel_binding", "PGCHANNELBINDING"),
-    ("sslmode", "PGSSLMODE"),
-    ("sslrootcert", "PGSSLROOTCERT"),
-    ("sslcert", "PGSSLCERT"),
-    ("sslkey", "PGSSLKEY"),
-    ("sslcrl", "PGSSLCRL"),
-    ("sslcrldir", "PGSSLCRLDIR"),
-    ("sslcertmode", "PGSSLCERTMODE"),
-    ("sslnegotiation", "PGSSLNEGOTIATION"),
-    ("sslsni", "PGSSLSNI"),
-    ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
-    ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION"),
-    ("gssencmode", "PGGSSENCMODE"),
-    ("sslaccept", ""),
-    ("keepalives", ""),
-    ("keepalives_idle", ""),
-    ("keepalives_interval", ""),
-    ("keepalives_count", ""),
-    ("tcp_user_timeout", ""),
-    ("schema", ""),
+const KNOWN: [(&str, &str, bool, bool); 32] = [
+    ("host", "PGHOST", PUBLIC, MAY_BE_EMPTY),
+    ("hostaddr", "PGHOSTADDR", PUBLIC, MAY_BE_EMPTY),
+    ("port", "PGPORT", PUBLIC, MAY_BE_EMPTY),
+    ("dbname", "PGDATABASE", PUBLIC, MAY_BE_EMPTY),
+    ("user", "PGUSER", PUBLIC, MAY_BE_EMPTY),
+    ("password", "PGPASSWORD", SECRET, MAY_BE_EMPTY),
+    ("passfile", "PGPASSFILE", PUBLIC, MAY_BE_EMPTY),
+    ("connect_timeout", "PGCONNECT_TIMEOUT", PUBLIC, NEVER_EMPTY),
+    ("application_name", "PGAPPNAME", PUBLIC, MAY_BE_EMPTY),
+    ("options", "PGOPTIONS", SECRET, MAY_BE_EMPTY),
+    ("target_session_attrs", "PGTARGETSESSIONATTRS", PUBLIC, NEVER_EMPTY),
+    ("load_balance_hosts", "PGLOADBALANCEHOSTS", PUBLIC, NEVER_EMPTY),
+    ("channel_binding", "PGCHANNELBINDING", PUBLIC, NEVER_EMPTY),
+    ("sslmode", "PGSSLMODE", PUBLIC, NEVER_EMPTY),
+    ("sslrootcert", "PGSSLROOTCERT", PUBLIC, MAY_BE_EMPTY),
+    ("sslcert", "PGSSLCERT", PUBLIC, MAY_BE_EMPTY),
+    ("sslkey", "PGSSLKEY", PUBLIC, MAY_BE_EMPTY),
+    ("sslcrl", "PGSSLCRL", PUBLIC, MAY_BE_EMPTY),
+    ("sslcrldir", "PGSSLCRLDIR", PUBLIC, MAY_BE_EMPTY),
+    ("sslcertmode", "PGSSLCERTMODE", PUBLIC, NEVER_EMPTY),
+    ("sslnegotiation", "PGSSLNEGOTIATION", PUBLIC, NEVER_EMPTY),
+    ("sslsni", "PGSSLSNI", PUBLIC, MAY_BE_EMPTY),
+    ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION", PUBLIC, MAY_BE_EMPTY),
+    ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION", PUBLIC, MAY_BE_EMPTY),
+    ("gssencmode", "PGGSSENCMODE", PUBLIC, NEVER_EMPTY),
+    ("sslaccept", "", PUBLIC, NEVER_EMPTY),
+    ("keepalives", "", PUBLIC, NEVER_EMPTY),
+    ("keepalives_idle", "", PUBLIC, NEVER_EMPTY),
+    ("keepalives_interval", "", PUBLIC, NEVER_EMPTY),
+    ("keepalives_count", "", PUBLIC, NEVER_EMPTY),
+    ("tcp_user_timeout", "", PUBLIC, NEVER_EMPTY),
+    ("schema", "", PUBLIC, MAY_BE_EMPTY),
 ];
 
 /// Parameters of libpq or Prisma that this program does not support, their variables, and a remedy. To ignore them
@@ -74,6 +83,13 @@ const VALUES_NOT_OFFERED: [(&str, &str, &str, &str); 2] = [
     ),
 ];
 
+/// The variables of libpq that are read or rejected.
+pub(crate) fn variables() -> impl Iterator<Item = &'static str> {
+    let read = KNOWN.into_iter().map(|(_, variable, ..)| variable);
+    let rejected = NOT_OFFERED.into_iter().map(|(_, variable, _)| variable);
+    read.chain(rejected).filter(|variable| !variable.is_empty())
+}
+
 /// Parameters without an effect here.
 const DROPPED: [&str; 14] = [
     "connection_limit",
@@ -92,28 +108,14 @@ const DROPPED: [&str; 14] = [
     "sslcompression",
 ];
 
-/// Parameters of which libpq rejects an empty value. To count it as not set would weaken the checks of the server, as in
-/// `sslmode=${UNSET}`.
-const NEVER_EMPTY: [&str; 14] = [
-    "connect_timeout",
-    "target_session_attrs",
-    "load_balance_hosts",
-    "channel_binding",
-    "sslmode",
-    "sslcertmode",
-    "sslnegotiation",
-    "sslaccept",
-    "gssencmode",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_count",
-    "tcp_user_timeout",
-];
-
-/// Whether a variable is invalid if it is empty, as in libpq. Other empty variables count as not set.
+/// Whether a variable is invalid if it is empty. Other empty variables count as not set.
 pub(crate) fn is_never_empty(variable: &str) -> bool {
-    variable == "PGSERVICE" || KNOWN.iter().any(|(name, of)| *of == variable && NEVER_EMPTY.contains(name))
+    variable == "PGSERVICE" || KNOWN.iter().any(|(_, of, _, never_empty)| *of == variable && *never_empty)
+}
+
+/// Whether the value of a parameter is never secret.
+pub(crate) fn is_public_name(name: &str) -> bool {
+    DROPPED.contains(&name) || KNOWN.iter().any(|(known, _, secret, _)| *known == name && !secret)
 }
 
 /// Parameters in which white space at the ends is significant.
@@ -147,7 +149,7 @@ impl Parameters {
                 }
             } else if name == "ssl" && value == "true" {
                 parameters.set("sslmode", "require".to_owned(), place("ssl"));
-            } else if let Some((known, _)) = KNOWN.iter().find(|known| known.0 == name) {
+            } else if let Some((known, ..)) = KNOWN.iter().find(|known| known.0 == name) {
                 parameters.set(known, value, place(known));
             } else {
                 return Err(unknown(&name, text::may_be_password(text, &name)));
@@ -169,7 +171,7 @@ impl Parameters {
         }
         // The variables of the host and its address do not apply to a host in the text.
         let has_host = self.values.contains_key("host") || self.values.contains_key("hostaddr");
-        for (name, of) in KNOWN {
+        for (name, of, ..) in KNOWN {
             let other_host = has_host && matches!(name, "host" | "hostaddr");
             if !other_host
                 && !self.values.contains_key(name)
@@ -191,7 +193,8 @@ impl Parameters {
         // A file or secret may leave a newline, which would become part of a name.
         let text = if AS_GIVEN.contains(&name) { text } else { text.trim().to_owned() };
         // As in libpq, other empty values count as not set.
-        if text.is_empty() && !NEVER_EMPTY.contains(&name) {
+        let never_empty = KNOWN.iter().any(|(known, _, _, never_empty)| *known == name && *never_empty);
+        if text.is_empty() && !never_empty {
             self.values.remove(name);
         } else {
             self.values.insert(name, Value { text, place });
@@ -274,6 +277,6 @@ fn unknown(name: &str, may_be_password: bool) -> TargetError {
     let is_name = name.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_');
     TargetError::Unknown {
         name: if is_name && !may_be_password { name.to_owned() } else { "…".to_owned() },
-        known: KNOWN.map(|(name, _)| name).join(", "),
+        known: KNOWN.map(|(name, ..)| name).join(", "),
     }
 }

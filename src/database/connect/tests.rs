@@ -83,12 +83,11 @@ fn times() {
 
 #[test]
 fn wrong_parts_are_named_with_the_remedy() {
+    // `tests/usage/error_texts.txt` has more, as whole texts.
     for (text, words) in [
         ("", &["empty", "postgresql://user"][..]),
-        ("mysql://db/kills", &["MySQL", "postgresql://"]),
         ("nonsense", &["neither a URL nor a list"]),
         ("host=db password='open", &["no end"]),
-        ("postgresql://db:99999/kills", &["port", "99999", "1 to 65535"]),
         ("postgresql://db:0/kills", &["port", "'0'", "1 to 65535"]),
         ("postgresql://db:65536/kills", &["port", "65536", "1 to 65535"]),
         ("postgresql://db/kills?port=-1", &["port", "-1", "1 to 65535"]),
@@ -149,7 +148,6 @@ fn wrong_parts_are_named_with_the_remedy() {
         ),
         ("postgresql://db?load_balance_hosts=1", &["load_balance_hosts", "random"]),
         ("postgresql://db?service=mine", &["service is not supported", "DATABASE_URL"]),
-        ("postgresql://db?sslcert=/none", &["sslcert of the database URL", "/none", "No such file"]),
     ] {
         let error = url(text).expect_err(text).to_string();
         assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");

@@ -92,7 +92,6 @@ impl DatabaseError {
     pub(crate) fn class(&self) -> ErrorClass {
         match self {
             DatabaseError::Rows { source, .. } => classify(source),
-            DatabaseError::Postgres(error) if pools_statements(error) => ErrorClass::Fatal,
             DatabaseError::Postgres(error) => without_rows(classify(error)),
             // The server rejects the options of the login, or a login trigger failed.
             DatabaseError::Connect { error, .. } => match (classify(error), self.sqlstate()) {
@@ -162,15 +161,6 @@ impl DatabaseError {
             && !self.is_raised()
             && !self.sqlstate().is_some_and(is_refusal)
     }
-}
-
-/// Whether PgBouncer rejects transactions because it is in statement mode. It has one SQLSTATE for all its errors,
-/// and does not translate their text.
-fn pools_statements(error: &Error) -> bool {
-    let says = |error: &postgres::error::DbError| {
-        error.code().code() == "08P01" && error.message().contains("statement pooling")
-    };
-    error.as_db_error().is_some_and(says)
 }
 
 /// No row is at fault in a statement without rows, so its error may pass.

@@ -20,7 +20,7 @@ use std::time::Duration;
 pub(crate) enum DatabaseError {
     /// A statement that moves no rows of events: a lookup, DDL, or the rows of the ledger.
     #[error("{}", headline(.0))]
-    Postgres(#[from] Error),
+    Postgres(#[source] Error),
     /// A statement that moves rows of events, or the COMMIT of a transaction that moved some.
     #[error("{}", headline(source))]
     Rows {
@@ -177,6 +177,25 @@ fn headline(error: &Error) -> &'static str {
 
 fn waiting_for(held_by: Option<&String>) -> String {
     held_by.map(|held_by| format!(", waiting for {held_by}")).unwrap_or_default()
+}
+
+impl From<Error> for DatabaseError {
+    fn from(error: Error) -> Self {
+        if pools_statements(&error) {
+            DatabaseError::StatementPooling(error)
+        } else {
+            DatabaseError::Postgres(error)
+        }
+    }
+}
+
+/// Whether PgBouncer rejects transactions because it is in statement mode. It has one SQLSTATE for all its errors,
+/// and does not translate their text.
+pub(crate) fn pools_statements(error: &Error) -> bool {
+    let says = |error: &postgres::error::DbError| {
+        error.code().code() == "08P01" && error.message().contains("statement pooling")
+    };
+    error.as_db_error().is_some_and(says)
 }
 
 impl DatabaseError {

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The privileges that a load needs on the layout's first table and on its other tables. Ledger tables need those of
 /// `FIRST`.
 const FIRST: [&str; 3] = ["SELECT", "INSERT", "UPDATE"];
-const OTHERS: [&str; 3] = ["SELECT", "INSERT", "DELETE"];
+const OTHERS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 const LEDGER: [&str; 2] = ["kill_load_run", "kill_load_segment"];
 
 /// The reasons why this role cannot load into the tables of a layout, or why loaded rows can be lost.
@@ -40,7 +40,7 @@ pub(crate) fn faults(
     let (mut names, mut wanted) = (Vec::new(), Vec::new());
     for (number, table) in layout.tables().iter().enumerate() {
         names.push(table.name);
-        wanted.push(if number == 0 { FIRST } else { OTHERS }.join(","));
+        wanted.push(if number == 0 { &FIRST[..] } else { &OTHERS }.join(","));
     }
     for name in LEDGER {
         names.push(name);
@@ -151,7 +151,7 @@ fn grants(
                unnest(string_to_array(w.wanted, ', ')) WITH ORDINALITY AS needed (privilege, number)
              WHERE NOT has_table_privilege(c.oid, privilege) GROUP BY n.nspname, c.relname) AS tables
            GROUP BY lacking
-         ) AS grants ORDER BY place, statement"
+         ) AS grants ORDER BY place, statement COLLATE \"C\""
     );
     first_column(&client.query(&sql, &[schema, ledger, &names, &wanted, &is_load])?)
 }

@@ -11,6 +11,7 @@ use crate::database::ledger::runs::{OtherRuns, another_runs};
 use crate::database::locks::SCHEMA_LOCK;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::catalog::Catalog;
+use crate::database::schema::ensure::OWNER_APPLY;
 use crate::database::schemas::Schemas;
 use crate::database::session::client::{Client, LOCAL_COMMIT};
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient};
@@ -252,20 +253,24 @@ struct IndexState {
     /// The indexed table, if the relation is an index.
     table: Option<String>,
     is_valid: bool,
+    /// Whether the role owns it.
+    is_own: bool,
 }
 
 fn found(
     client: &mut impl GenericClient,
     schema: &str,
 ) -> Result<BTreeMap<String, IndexState>, postgres::Error> {
-    let sql = "SELECT c.relname::text, t.relname::text, coalesce(i.indisvalid, false)
+    let sql = "SELECT c.relname::text, t.relname::text, coalesce(i.indisvalid, false),
+                 pg_has_role(c.relowner, 'USAGE')
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                LEFT JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_class t ON t.oid = i.indrelid
                WHERE n.nspname = $1";
     let rows = client.query(sql, &[&schema])?;
-    let found = rows
-        .iter()
-        .map(|row| Ok((row.try_get(0)?, IndexState { table: row.try_get(1)?, is_valid: row.try_get(2)? })));
+    let found = rows.iter().map(|row| {
+        let state = IndexState { table: row.try_get(1)?, is_valid: row.try_get(2)?, is_own: row.try_get(3)? };
+        Ok((row.try_get(0)?, state))
+    });
     found.collect()
 }
 
@@ -278,7 +283,8 @@ pub(crate) fn faults(
     let found = found(client, schema)?;
     let schema = quote_identifier(schema);
     let mut faults = Vec::new();
-    for table in layout.tables().iter().filter(|table| found.contains_key(table.name)) {
+    for table in layout.tables() {
+        let Some(IndexState { is_own, .. }) = found.get(table.name) else { continue };
         for index in table.indexes {
             let name = quote_identifier(index.name);
             let remedy = match (found.get(index.name), table.keeper) {
@@ -291,10 +297,11 @@ pub(crate) fn faults(
                 (Some(_), _) => {
                     format!("is invalid: run REINDEX INDEX CONCURRENTLY {schema}.{name}")
                 }
-                (None, TableOwner::Us) => {
+                (None, TableOwner::Us) if *is_own => {
                     "is missing: the next load builds it at its end, or run: aegis-kills schema apply"
                         .to_owned()
                 }
+                (None, TableOwner::Us) => format!("is missing: run {OWNER_APPLY}"),
                 // Tables of other owners are never altered.
                 (None, TableOwner::Others) => format!(
                     "is missing: run CREATE INDEX CONCURRENTLY {name} ON {} {}",

@@ -7,7 +7,7 @@ use crate::database::connect::server_version::Unsupported;
 use crate::database::connect::tls::{Connector, Tls};
 use crate::database::connect::{Target, server_version as engine};
 use crate::database::failure::classify::{ErrorClass, is_out_of_files};
-use crate::database::failure::error::DatabaseError;
+use crate::database::failure::error::{DatabaseError, pools_statements};
 use crate::database::session::client::Client;
 use crate::database::session::deadline::{Deadline, Waited};
 use crate::database::session::notices::{Notices, Warnings};
@@ -235,13 +235,12 @@ fn setup_error(
     error: postgres::Error,
     explained: impl FnOnce(postgres::Error) -> DatabaseError,
 ) -> DatabaseError {
-    let is_cancelled = error.code() == Some(&SqlState::QUERY_CANCELED);
-    let is_statement_pooling =
-        error.as_db_error().is_some_and(|error| error.message().contains("statement pooling"));
-    match (is_cancelled, is_statement_pooling) {
-        (true, _) => DatabaseError::TimeoutTooShort(error),
-        (_, true) => DatabaseError::StatementPooling(error),
-        _ => explained(error),
+    if error.code() == Some(&SqlState::QUERY_CANCELED) {
+        DatabaseError::TimeoutTooShort(error)
+    } else if pools_statements(&error) {
+        DatabaseError::StatementPooling(error)
+    } else {
+        explained(error)
     }
 }
 

@@ -1,11 +1,13 @@
-//! Looks up stored events.
+//! Looks up stored events, and child rows whose event is not stored.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::citus;
 use crate::database::session::client_transaction::{GenericClient as _, first_column};
 use crate::database::session::deadline::Deadline;
+use crate::database::session::transaction::Transaction;
 use crate::database::store::StoreError;
+use crate::database::write::update::OneServerUpdater;
 use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
@@ -91,6 +93,43 @@ pub(crate) fn confirming_queries(
     let schema = quote_identifier(schema);
     let tables = layout.tables().iter().filter(|_| distribution == Distribution::OneServer);
     tables.map(|table| table.select_ids_with_rows(&schema, server)).collect()
+}
+
+/// Child rows of events whose event rows were deleted by hand. Not for Citus.
+#[derive(Debug)]
+pub(crate) struct Leftovers {
+    /// The statements that select the ids among their parameter that have rows, for each table but the first.
+    queries: Vec<String>,
+    updater: OneServerUpdater,
+}
+
+impl Leftovers {
+    pub(crate) fn new(layout: Layout, schema: &str, server: Server) -> Self {
+        let queries = confirming_queries(layout, schema, server, Distribution::OneServer);
+        let updater = OneServerUpdater::new(layout, schema, server, 1);
+        Self { queries: queries.into_iter().skip(1).collect(), updater }
+    }
+
+    /// Completes the child rows of those `events` that have some, as an update does. Returns the other events.
+    ///
+    /// The transaction must have inserted the event rows. Otherwise another load may have committed the child rows since.
+    pub(crate) fn complete(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        events: &[usize],
+    ) -> Result<Vec<usize>, DatabaseError> {
+        let ids = rows.ids(events);
+        let mut found = HashSet::new();
+        for query in &self.queries {
+            found.extend(first_column::<i64, Vec<_>>(&transaction.query(query, &[&ids])?)?);
+        }
+        let (with_rows, without_rows) = split(rows, events, &found);
+        if !with_rows.is_empty() {
+            self.updater.update(transaction, rows, &with_rows)?;
+        }
+        Ok(without_rows)
+    }
 }
 
 /// Splits `events` into those with a stored id and the others.

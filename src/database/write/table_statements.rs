@@ -26,8 +26,6 @@ pub(crate) struct TableStatements {
     number: usize,
     name: &'static str,
     copy: String,
-    /// Deletes the rows of the events whose ids are its parameter.
-    pub(crate) delete: String,
     /// Counts the stored rows of each event among those whose ids are its parameter.
     counts: String,
     /// For distributed tables in all modes but [`WriteMode::Direct`]; `None` on one server.
@@ -44,19 +42,17 @@ impl TableStatements {
         distribution: Distribution,
     ) -> Self {
         let target = table.in_schema(schema);
-        let is_stored = table.is_stored(schema, server, distribution);
         let is_distributed = distribution == Distribution::Citus;
         let id = table.id_column();
         Self {
             number,
             name: table.name,
             copy: format!("COPY {target} ({}) FROM STDIN BINARY", table.column_list()),
-            delete: format!("DELETE FROM {target} WHERE {is_stored}"),
             counts: format!(
                 "SELECT {id}, count(*) FROM ({}) AS found GROUP BY {id}",
                 table.select_stored(schema, server, &id, distribution)
             ),
-            staged: is_distributed.then(|| Staged::new(number, table, schema)),
+            staged: is_distributed.then(|| Staged::new(number, table, schema, server)),
         }
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct OneServerUpdater {
 /// The statements for one table. A parameter is the ids of all events of a batch.
 #[derive(Debug)]
 struct TableUpdate {
+    /// Its position in the layout.
+    number: usize,
     /// Creates the staging table and the difference table. The latter has one row per row to write: with its place in
     /// the table if it exists, and with only its key if it is to be deleted.
     stage: String,
@@ -85,7 +87,7 @@ struct RowsToWrite {
 impl Updater {
     pub(crate) fn new(layout: Layout, schema: &str, server: Server, distribution: Distribution) -> Self {
         match distribution {
-            Distribution::OneServer => Updater::OneServer(OneServerUpdater::new(layout, schema, server)),
+            Distribution::OneServer => Updater::OneServer(OneServerUpdater::new(layout, schema, server, 0)),
             Distribution::Citus => Updater::Citus(CitusUpdater::new(layout, schema, server)),
         }
     }
@@ -123,7 +125,8 @@ impl Updater {
 }
 
 impl OneServerUpdater {
-    fn new(layout: Layout, schema: &str, server: Server) -> Self {
+    /// For the tables from number `first` on.
+    pub(crate) fn new(layout: Layout, schema: &str, server: Server, first: usize) -> Self {
         let schema = quote_identifier(schema);
         let event = &layout.tables()[0];
         let table = event.in_schema(&schema);
@@ -134,7 +137,7 @@ impl OneServerUpdater {
             event.is_stored(&schema, server, Distribution::OneServer),
             event.id_column()
         );
-        let tables = layout.tables().iter().enumerate();
+        let tables = layout.tables().iter().enumerate().skip(first);
         let count = |is_part: bool| {
             let ids = tables.clone().map(|(number, table)| {
                 let (id, differences) = (table.id_column(), differences(number));
@@ -159,7 +162,7 @@ impl OneServerUpdater {
         Self { lock, tables: tables.collect(), count, count_part }
     }
 
-    fn update(
+    pub(crate) fn update(
         &self,
         transaction: &mut Transaction<'_>,
         rows: &Rows,
@@ -231,9 +234,9 @@ impl OneServerUpdater {
         // Locks in key order, like all writes. After that, the compared rows cannot change.
         transaction.execute(&self.lock, &[&ids])?;
         let mut differences = Vec::with_capacity(self.tables.len());
-        for (number, table) in self.tables.iter().enumerate() {
+        for table in &self.tables {
             transaction.batch_execute(&table.stage)?;
-            transaction.copy(&table.copy, &table.stage_name, rows, number, events)?;
+            transaction.copy(&table.copy, &table.stage_name, rows, table.number, events)?;
             if let Some(keep) = &table.keep {
                 transaction.execute(keep, &[])?;
             }
@@ -343,6 +346,7 @@ impl TableUpdate {
         let write =
             |which: &str| DifferenceWrite::new(&target, &differences, &columns, &id, &set, &place, which);
         Self {
+            number,
             stage: format!(
                 "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA;
                  CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {columns}, ctid AS place, tableoid AS part, false AS gone

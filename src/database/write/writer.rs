@@ -20,7 +20,7 @@ use crate::database::session::client_transaction::first_column;
 use crate::database::session::progress::CallProgress;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{Batch, Refused, Written};
-use crate::database::write::exists::{close_together, split, stored_query};
+use crate::database::write::exists::{Leftovers, close_together, split, stored_query};
 use crate::database::write::refusals::Refusals;
 use crate::database::write::table_statements::{TableStatements, WriteMode};
 use crate::database::write::update::{OneServerUpdater, Updater};
@@ -48,6 +48,8 @@ pub(crate) struct BatchWriter {
     stage: String,
     copy_stage: String,
     merge: String,
+    /// `None` on Citus.
+    leftovers: Option<Leftovers>,
     /// `None` if stored events are kept.
     updater: Option<Updater>,
 }
@@ -78,9 +80,11 @@ impl BatchWriter {
             OnConflict::Update => Some(Updater::new(layout, schema, server, distribution)),
         };
         let stored = stored_query(layout, schema, server, distribution);
-        let has_code = distribution == Distribution::OneServer && !user_code.is_absent();
+        let is_one_server = distribution == Distribution::OneServer;
+        let leftovers = is_one_server.then(|| Leftovers::new(layout, schema, server));
+        let has_code = is_one_server && !user_code.is_absent();
         let kept_rows = has_code.then(|| KeptRows::new(layout, schema));
-        let opening = (distribution == Distribution::OneServer).then(|| {
+        let opening = is_one_server.then(|| {
             let outcome = match on_conflict {
                 OnConflict::Skip => OutcomeTime::AtLookup,
                 OnConflict::Update => OutcomeTime::AtEnd,
@@ -100,6 +104,7 @@ impl BatchWriter {
             stored_between: is_distributed.then(|| event.select_ids_between(&schema, server)),
             distribution,
             updater,
+            leftovers,
             stored,
             stage: format!(
                 "CREATE TEMP TABLE aegis_kills_stage ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA"
@@ -157,7 +162,7 @@ impl BatchWriter {
         refusals: &Refusals,
     ) -> Result<Written, DatabaseError> {
         let (known, new) = split(&batch.rows, &batch.order, &opened.known);
-        let put = self.put_known_and_new(&mut transaction, batch, &known, &new)?;
+        let put = self.put_known_and_new(&mut transaction, batch, &known, &new, WriteMode::Direct)?;
         match opened.tried {
             None => self.settle(transaction, batch, SegmentRow::Written, put, &[], refusals),
             Some(tried) => {
@@ -225,9 +230,12 @@ impl BatchWriter {
         Ok(Written::Stored { inserted, updated, duplicate: outcome.duplicate, refused: refused.to_vec() })
     }
 
+    /// Writes the events of a segment that was loaded before, or of any segment on Citus.
     fn direct(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<Put, DatabaseError> {
         let (known, new) = self.known_and_new(transaction, &batch.rows, &batch.order)?;
-        self.put_known_and_new(transaction, batch, &known, &new)
+        // Event rows of the segment that are missing were deleted since, so child rows may be left over.
+        let mode = if self.leftovers.is_some() { WriteMode::Merge } else { WriteMode::Direct };
+        self.put_known_and_new(transaction, batch, &known, &new, mode)
     }
 
     fn put_known_and_new(
@@ -236,11 +244,12 @@ impl BatchWriter {
         batch: &Batch,
         known: &[usize],
         new: &[usize],
+        mode: WriteMode,
     ) -> Result<Put, DatabaseError> {
         if !known.is_empty() {
             self.take_turn(transaction)?;
         }
-        let inserted = self.insert(transaction, &batch.rows, new, WriteMode::Direct)?;
+        let inserted = self.insert(transaction, &batch.rows, new, mode)?;
         let updated = self.update(transaction, &batch.rows, known)?;
         Ok(Put { inserted, updated })
     }
@@ -259,11 +268,7 @@ impl BatchWriter {
         let new_ids: HashSet<i64> = first_column(&rows)?;
         let is_new = |&&event: &&usize| new_ids.contains(&batch.rows.events()[event].id);
         let (new, known): (Vec<usize>, Vec<usize>) = batch.order.iter().partition(is_new);
-        self.delete_leftovers(transaction, &batch.rows, &new)?;
-        for table in 1..self.tables.len() {
-            self.tables[table].put_all(transaction, &batch.rows, &new, WriteMode::Merge)?;
-        }
-        self.check_kept(transaction, &batch.rows, &new)?;
+        self.insert_children(transaction, &batch.rows, &new, WriteMode::Merge)?;
         let (known, dropped) = self.known_and_new(transaction, &batch.rows, &known)?;
         if !dropped.is_empty() {
             return Err(DatabaseError::Dropped(Vec::new()));
@@ -283,14 +288,28 @@ impl BatchWriter {
         if events.is_empty() {
             return Ok(0);
         }
-        for (number, table) in self.tables.iter().enumerate() {
-            table.put_all(transaction, rows, events, mode)?;
-            if number == 0 && mode == WriteMode::Bisect {
-                self.delete_leftovers(transaction, rows, events)?;
-            }
-        }
-        self.check_kept(transaction, rows, events)?;
+        self.tables[0].put_all(transaction, rows, events, mode)?;
+        self.insert_children(transaction, rows, events, mode)?;
         Ok(events.len() as u64)
+    }
+
+    /// Stores the child rows of `events`, whose event rows the transaction has inserted. Rows that are left over are kept,
+    /// except in [`WriteMode::Direct`], in which they cause a unique violation.
+    fn insert_children(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        events: &[usize],
+        mode: WriteMode,
+    ) -> Result<(), DatabaseError> {
+        let without_rows = match &self.leftovers {
+            Some(leftovers) if mode != WriteMode::Direct => leftovers.complete(transaction, rows, events)?,
+            _ => events.to_vec(),
+        };
+        for table in &self.tables[1..] {
+            table.put_all(transaction, rows, &without_rows, mode)?;
+        }
+        self.check_kept(transaction, rows, events)
     }
 
     /// Fails if a trigger or rule has removed or changed rows of `events`, which were inserted.
@@ -356,21 +375,6 @@ impl BatchWriter {
             Some(updater) => updater.update(transaction, rows, events),
             None => Ok(0),
         }
-    }
-
-    /// Deletes child rows of events that were deleted by hand. The transaction must have inserted the events: child rows
-    /// of an event that another load commits meanwhile are not left over.
-    pub(crate) fn delete_leftovers(
-        &self,
-        transaction: &mut Transaction<'_>,
-        rows: &Rows,
-        events: &[usize],
-    ) -> Result<(), DatabaseError> {
-        let ids = rows.ids(events);
-        for statements in &self.tables[1..] {
-            transaction.move_rows(&statements.delete, &[&ids])?;
-        }
-        Ok(())
     }
 
     /// Splits `events` into stored and new ones.

@@ -2,7 +2,7 @@
 
 use crate::layout::compare::*;
 use crate::layout::copy::Row;
-use crate::layout::table::ColumnType::{Int2, Int8, Jsonb, Text};
+use crate::layout::table::ColumnType::{Float8, Int2, Int8, Jsonb, Text};
 use crate::layout::table::{TableOwner, keep_on_update, needed, optional};
 
 static COLUMNS: [Column; 5] = [
@@ -143,6 +143,40 @@ fn a_value_that_an_update_keeps_is_no_difference() {
         &[row(1, None, None, None)],
         Some("kill_loot slot 1: battle is NULL, in the dump 5"),
     );
+}
+
+static DAMAGE_COLUMNS: [Column; 2] = [needed("event_id", Int8), optional("damage", Float8)];
+
+static DAMAGE: Table = Table {
+    name: "damage",
+    columns: &DAMAGE_COLUMNS,
+    defaulted: &[],
+    id: "event_id",
+    key: &["event_id"],
+    indexes: &[],
+    keeper: TableOwner::Us,
+};
+
+/// An update takes 0 and -0 for equal, so it could not repair that difference.
+#[test]
+fn zeros_of_either_sign_are_equal() {
+    let row = |damage| {
+        let mut bytes = Vec::new();
+        let mut row = Row::begin(&mut bytes, &DAMAGE_COLUMNS);
+        row.int8(7);
+        row.optional_float8(damage);
+        row.end();
+        bytes
+    };
+    let values = [None, Some(0.0), Some(-0.0), Some(0.5), Some(-0.5)];
+    for (number, expected) in values.into_iter().enumerate() {
+        for (other, stored) in values.into_iter().enumerate() {
+            let answer = answer(&row(stored));
+            let rows = StoredRows::of_answer(&DAMAGE, &answer).expect("a whole answer");
+            let is_equal = number == other || [number, other].iter().all(|place| [1, 2].contains(place));
+            assert_eq!(rows.is_same(7, &row(expected)), Ok(is_equal), "{stored:?}, {expected:?}");
+        }
+    }
 }
 
 #[test]

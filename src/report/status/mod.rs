@@ -62,8 +62,6 @@ pub(crate) struct StatusPage {
 struct Live {
     facts: RunFacts,
     run: LiveRun,
-    /// The start of the history.
-    begun: Instant,
     started: Timestamp,
     seen: Mutex<Sampled>,
     /// The last request of the JSON.
@@ -83,28 +81,18 @@ impl StatusPage {
     pub(crate) fn start(facts: RunFacts, run: LiveRun) -> io::Result<Self> {
         let mut seen = Sampled::default();
         seen.pace = seen.speed.look(&run.figures());
-        let (begun, now) = (run.begun, Timestamp::now());
-        let started = now.checked_sub(begun.elapsed()).unwrap_or(now);
-        let live = Arc::new(Live {
-            facts,
-            run,
-            // The same start as on the terminal, so that both show the same rates.
-            begun,
-            started,
-            seen: Mutex::new(seen),
-            asked: Mutex::default(),
-        });
+        let now = Timestamp::now();
+        let started = now.checked_sub(run.begun.elapsed()).unwrap_or(now);
+        let live = Arc::new(Live { facts, run, started, seen: Mutex::new(seen), asked: Mutex::default() });
         let looked_at = Arc::clone(&live);
         let sampler = Ticker::start("status", SAMPLE_INTERVAL, move || looked_at.sample())?;
         Ok(Self { live, page: page::response(), _sampler: sampler })
     }
 
-    /// The HTML page.
     pub(crate) fn page(&self) -> Response {
         self.page.clone()
     }
 
-    /// The current JSON.
     pub(crate) fn json(&self) -> Response {
         *lock(&self.live.asked) = Some(Instant::now());
         json_response(&self.live.to_json(None))
@@ -130,7 +118,7 @@ impl Live {
         let mut seen = lock(&self.seen);
         seen.pace = seen.speed.look(&figures);
         seen.history.add(HistorySample {
-            seconds: self.begun.elapsed().as_secs_f64(),
+            seconds: self.run.begun.elapsed().as_secs_f64(),
             events: figures.events_done(),
             bytes_text: figures.bytes_uncompressed,
         });

@@ -26,25 +26,3 @@ fn whole() -> String {
     };
     with(&with(HTML, "style", STYLE), "script", SCRIPT)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_page_works_within_its_policy() {
-        let page = whole();
-        for (tag, text) in [("script", SCRIPT), ("style", STYLE)] {
-            assert_eq!(page.matches(&format!("<{tag}")).count(), 1, "{tag}");
-            assert!(page.contains(&format!("<{tag}>{text}</{tag}>")), "{tag}");
-        }
-        let lazy = ["innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function("];
-        let inline = [" style=", " onclick=", " onload=", " onerror=", "javascript:", "setAttribute('style"];
-        let outside = [" src=", "@import", "url("];
-        for forbidden in lazy.iter().chain(&inline).chain(&outside) {
-            assert!(!page.contains(forbidden), "{forbidden}");
-        }
-        // A namespace is not fetched.
-        assert!(!page.replace("http://www.w3.org/2000/svg", "").contains("://"), "an outside resource");
-    }
-}

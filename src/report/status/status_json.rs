@@ -48,7 +48,7 @@ impl Live {
             "source": self.run.monitor.source().map(|source| source_in_progress(&source)),
             "started": rfc3339(self.started),
             "now": rfc3339(Timestamp::now()),
-            "elapsed_seconds": tenths(self.begun.elapsed().as_secs_f64()),
+            "elapsed_seconds": tenths(self.run.begun.elapsed().as_secs_f64()),
             "seconds_left": seconds_left,
             "lines": counts.lines,
             "events": counts.events,

@@ -5,38 +5,23 @@ use crate::report::summary::*;
 fn summary(status: RunStatus) -> Summary {
     let counts =
         Counts { lines: 12_400, events: 12_345, inserted: 12_300, duplicate: 45, ..Counts::default() };
+    let next = NextCommands {
+        again: "aegis-kills load dump".to_owned(),
+        unlimited: "aegis-kills load --max-rejects 100% dump".to_owned(),
+        load: "aegis-kills load dump".to_owned(),
+        load_rejects: "aegis-kills load".to_owned(),
+        verify: Some("aegis-kills verify dump".to_owned()),
+        health: "aegis-kills health".to_owned(),
+        ..NextCommands::default()
+    };
     Summary {
         status,
-        run: Uuid::nil(),
-        server: Server::Europe,
-        layout: Layout::Archive,
         files: Some(1),
         counts,
         bytes_read: 52_100_000,
         bytes_uncompressed: 52_100_000,
-        retries: 0,
-        connection_errors: 0,
         elapsed: Duration::from_millis(1200),
-        rejects_file: None,
-        earlier_rejects: Vec::new(),
-        reasons: RejectKinds::default(),
-        error: None,
-        is_logged: false,
-        database_failed: false,
-        dry_run: false,
-        lacks_metrics: false,
-        next: NextCommands {
-            again: "aegis-kills load dump".to_owned(),
-            unlimited: "aegis-kills load --max-rejects 100% dump".to_owned(),
-            load: "aegis-kills load dump".to_owned(),
-            load_rejects: "aegis-kills load".to_owned(),
-            verify: Some("aegis-kills verify dump".to_owned()),
-            advised: None,
-            other_ways: Vec::new(),
-            is_futile: false,
-            delete_damaged: None,
-            health: "aegis-kills health".to_owned(),
-        },
+        ..Summary::of_nothing(Uuid::nil(), Server::Europe, Layout::Archive, next)
     }
 }
 

@@ -97,7 +97,7 @@ impl Screen {
             // Do not queue outdated progress.
             return;
         }
-        inner.write(&format!("{CLEAR}{drawn}"));
+        inner.write(format!("{CLEAR}{drawn}").as_bytes());
         inner.drawn = drawn;
     }
 
@@ -158,24 +158,20 @@ impl ScreenState {
     fn clear(&mut self) {
         if !self.drawn.is_empty() {
             self.drawn.clear();
-            self.write(CLEAR);
+            self.write(CLEAR.as_bytes());
         }
     }
 
     /// Writes whole lines above the drawn lines, in one write.
     fn write_above(&mut self, text: &[u8]) {
         if self.drawn.is_empty() {
-            return self.write_bytes(text);
+            return self.write(text);
         }
         let all = [CLEAR.as_bytes(), text, self.drawn.as_bytes()].concat();
-        self.write_bytes(&all);
+        self.write(&all);
     }
 
-    fn write(&mut self, text: &str) {
-        self.write_bytes(text.as_bytes());
-    }
-
-    fn write_bytes(&mut self, bytes: &[u8]) {
+    fn write(&mut self, bytes: &[u8]) {
         match &mut self.out {
             Out::Queue(queue) => queue.push(bytes),
             // If the output is closed, the text has no reader.

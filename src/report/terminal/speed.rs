@@ -169,7 +169,6 @@ mod tests {
     use crate::database::failure::outage_kind::OutageKind;
     use crate::database::pool::gate::OutageProgress;
     use crate::pipeline::account::counts::Counts;
-    use crate::report::snapshot::RunTask;
 
     const GB: u64 = 1_000_000_000;
 
@@ -205,16 +204,8 @@ mod tests {
                 bytes_total: Some(10 * GB),
                 bytes_uncompressed: self.done * 5,
                 queue_depth: 3,
-                segments_claimed_elsewhere: 0,
-                retries: 0,
-                task: RunTask::Load,
-                missing: 0,
-                different: 0,
-                deleted: 0,
-                source: None,
-                awaits_reject_file: false,
                 database: Some(database.clone()),
-                stopping: None,
+                ..RunSnapshot::default()
             }
         }
     }

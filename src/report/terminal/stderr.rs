@@ -26,9 +26,7 @@ struct StderrShared {
 struct StderrState {
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
-    /// Whether the thread is currently writing.
     is_writing: bool,
-    /// The number of texts written.
     written: u64,
     /// The number of texts dropped since the last write.
     dropped: u64,
@@ -37,7 +35,6 @@ struct StderrState {
 }
 
 impl StderrQueue {
-    /// Starts the thread.
     pub(crate) fn start() -> io::Result<Self> {
         Self::start_with(|text| {
             let mut out = io::stderr();

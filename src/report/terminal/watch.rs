@@ -241,25 +241,4 @@ mod tests {
         check(2, 10, &["(3 more l…"]);
         check(0, 0, &["…"]);
     }
-
-    #[test]
-    fn without_a_terminal_a_check_is_a_line_and_a_change_a_report() {
-        let mut watch = Watch::default();
-        for (second, error, line, report) in [
-            (0, None, "healthy", Some("Healthy: ")),
-            (2, None, "healthy", None),
-            (4, Some("gone"), "unhealthy: gone, 1 connection error so far", Some("Unhealthy: ")),
-            (6, Some("gone"), "unhealthy: gone, 2 connection errors so far", None),
-            (8, None, "healthy, 2 connection errors so far", Some("Healthy: ")),
-        ] {
-            let text = watch.text(self::report(second, error), None);
-            let following = text.strip_prefix(&format!("1970-01-01 00:00:0{second} UTC  {line}\n"));
-            match (following, report) {
-                (Some(following), Some(report)) => {
-                    assert!(following.starts_with(report) && following.ends_with("\n\n"), "{text}");
-                }
-                (following, _) => assert_eq!(following, Some(""), "{text}"),
-            }
-        }
-    }
 }

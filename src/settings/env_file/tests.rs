@@ -7,15 +7,6 @@ fn read(text: &[u8]) -> Result<EnvFile, String> {
 }
 
 #[test]
-fn only_settings_count() {
-    let text = b"LD_PRELOAD=/tmp/x.so\nSSL_CERT_FILE=/tmp/ca.pem\nHOME=/tmp\nPATH=/tmp\nPGHOST=db\nKILLS_NUL=strip\nRUST_LOG=info\n";
-    let found = read(text).expect("settings");
-    let names: Vec<&String> = found.values.keys().collect();
-    assert_eq!(names, ["KILLS_NUL", "PGHOST", "RUST_LOG"]);
-    assert!(found.warnings.is_empty(), "{:?}", found.warnings);
-}
-
-#[test]
 fn lines_of_another_program() {
     let check = |text: &[u8], odd: &str| {
         let found = read(&[text, b"\nKILLS_NUL=strip\n"].concat()).expect("a warning at most");
@@ -56,16 +47,6 @@ fn misspelled_settings() {
     );
     assert!(read(b"DATABASE_URI=x\n").is_err());
     assert!(read(b"DATABASE_URI=x\nDATABASE_URL=y\n").is_ok(), "another program's");
-}
-
-#[test]
-fn unknown_settings_are_named() {
-    let found = read(b"KILLS_FOO=1\nDATABASE_USER=me\nKILLS_DIR=/srv\nKILLS_NUL=strip\n").expect("warnings");
-    assert_eq!(found.get("KILLS_NUL"), Some("strip"));
-    let warnings = ["KILLS_FOO", "KILLS_DIR"]
-        .map(|name| format!("the file .env sets {name}, which is not a setting and is ignored"));
-    assert_eq!(found.warnings, warnings);
-    assert!(read(b"KILLS_WORKERS=8\n").expect_err("misspelled").contains("KILLS_WORKER_CONCURRENCY"));
 }
 
 #[test]

@@ -3,16 +3,6 @@
 use crate::settings::variables::*;
 
 #[test]
-fn each_variable_of_the_example_is_known() {
-    let example = include_str!("../../../.env.example");
-    let names = example.lines().filter_map(|line| Some(line.trim_start_matches('#').split_once('=')?.0));
-    let is_name = |name: &&str| name.bytes().all(|letter| letter.is_ascii_uppercase() || letter == b'_');
-    for name in names.filter(is_name) {
-        assert!(VARIABLES.contains(&name), "{name}");
-    }
-}
-
-#[test]
 fn misspelled_names() {
     let check = |name: &str, expected: Option<&str>| {
         assert_eq!(meant(name).as_deref(), expected, "{name}");

@@ -13,7 +13,6 @@
 //! no other.
 
 pub(crate) mod certificate;
-pub(crate) mod error;
 pub(crate) mod file;
 pub(crate) mod revocation;
 pub(crate) mod verifier;
@@ -21,7 +20,6 @@ pub(crate) mod versions;
 
 use crate::database::connect::error::TargetError;
 use crate::database::connect::parameters::{Parameters, Value};
-use crate::database::connect::tls::error::TlsError;
 use crate::database::connect::tls::file::read_file;
 use crate::database::connect::tls::verifier::{Check, Verifier};
 use crate::database::connect::tls::versions::versions;
@@ -107,12 +105,12 @@ fn checked_mode(
     mode: Option<SslPolicy>,
     authorities: Option<&Authorities>,
     is_strict: bool,
-) -> Result<SslPolicy, TlsError> {
+) -> Result<SslPolicy, TargetError> {
     match (mode, authorities) {
-        (Some(SslPolicy::Disable), _) if is_strict => Err(TlsError::StrictButDisabled),
+        (Some(SslPolicy::Disable), _) if is_strict => Err(TargetError::StrictButDisabled),
         _ if is_strict => Ok(SslPolicy::VerifyFull),
         (Some(mode), Some(Authorities::System)) if mode != SslPolicy::VerifyFull => {
-            Err(TlsError::WeakMode { mode: mode.name() })
+            Err(TargetError::WeakMode { mode: mode.name() })
         }
         (None, Some(Authorities::System)) => Ok(SslPolicy::VerifyFull),
         (mode, _) => Ok(mode.unwrap_or(SslPolicy::Prefer)),
@@ -137,8 +135,9 @@ impl Tls {
         let versions = versions(parameters)?;
         let negotiation = negotiation(parameters)?;
         if !is_network {
-            let verifier = Verifier::new(Check::Nothing, Vec::new(), Vec::new()).map_err(TlsError::from)?;
-            return Self::with(SslPolicy::Disable, None, negotiation, verifier, None, |_| {}, &versions);
+            let verifier = Verifier::new(Check::Nothing, Vec::new(), Vec::new());
+            let verifier = verifier.map_err(|error| TargetError::Tls(error.to_string()))?;
+            return Self::with(SslPolicy::Disable, None, negotiation, verifier, None, true, &versions);
         }
         let authorities = match parameters.get("sslrootcert") {
             Some(Value { text, .. }) if text == "system" => Some(Authorities::System),
@@ -150,7 +149,7 @@ impl Tls {
         };
         let mode = checked_mode(mode, authorities.as_ref(), is_strict)?;
         if negotiation == SslNegotiation::Direct && !mode.is_always_encrypted() {
-            return Err(TlsError::WeakNegotiation { mode: mode.name() }.into());
+            return Err(TargetError::WeakNegotiation { mode: mode.name() });
         }
         let check = match (mode, &authorities) {
             (SslPolicy::Disable, _) => Check::Nothing,
@@ -158,7 +157,7 @@ impl Tls {
             (SslPolicy::VerifyCa | SslPolicy::VerifyFull, None) => {
                 let default = home.map(|home| format!(", or put it at {}", home.join("root.crt").display()));
                 let default = default.unwrap_or_default();
-                return Err(TlsError::NoAuthorities { mode: mode.name(), default }.into());
+                return Err(TargetError::NoAuthorities { mode: mode.name(), default });
             }
             (_, Some(_)) => Check::Chain,
             (_, None) => Check::Nothing,
@@ -174,18 +173,15 @@ impl Tls {
                 (Vec::new(), Vec::new())
             }
         };
-        let verifier = Verifier::new(check, roots, lists).map_err(|why| TlsError::File {
-            place: place.to_owned(),
-            path: file_of(authorities.as_ref()).to_owned(),
-            why: format!("{why}\nhint: {WANTED}"),
+        let verifier = Verifier::new(check, roots, lists).map_err(|why| {
+            unusable(file_of(authorities.as_ref()), place, format!("{why}\nhint: {WANTED}"))
         })?;
         let identity = match mode {
             SslPolicy::Disable => None,
             _ => Identity::read(parameters, home.as_deref())?,
         };
         let sends_name = parameters.number("sslsni", 0..=1, "")?.unwrap_or(1) == 1;
-        let adjust = |config: &mut ClientConfig| config.enable_sni = sends_name;
-        Self::with(mode, authorities, negotiation, verifier, identity, adjust, &versions)
+        Self::with(mode, authorities, negotiation, verifier, identity, sends_name, &versions)
     }
 
     fn with(
@@ -194,13 +190,13 @@ impl Tls {
         negotiation: SslNegotiation,
         verifier: Verifier,
         identity: Option<Identity>,
-        adjust: impl FnOnce(&mut ClientConfig),
+        sends_name: bool,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Result<Self, TargetError> {
         let verifier = Arc::new(verifier);
         let certificate = identity.as_ref().map(|identity| identity.certificate.clone());
         let mut config = client_config(Arc::clone(&verifier), identity, versions)?;
-        adjust(&mut config);
+        config.enable_sni = sends_name;
         if negotiation == SslNegotiation::Direct {
             config.alpn_protocols = vec![b"postgresql".to_vec()];
         }
@@ -261,14 +257,14 @@ pub(crate) fn file_of(authorities: Option<&Authorities>) -> &Path {
     }
 }
 
-fn roots(authorities: &Authorities, place: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn roots(authorities: &Authorities, place: &str) -> Result<Vec<CertificateDer<'static>>, TargetError> {
     match authorities {
         Authorities::File(path) => certificates(path, place),
         Authorities::System => {
             let found = rustls_native_certs::load_native_certs();
             if found.certs.is_empty() {
                 let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
-                return Err(TlsError::System { why });
+                return Err(TargetError::NoSystemAuthorities { why });
             }
             Ok(found.certs)
         }
@@ -277,10 +273,17 @@ fn roots(authorities: &Authorities, place: &str) -> Result<Vec<CertificateDer<'s
 
 const WANTED: &str = "name a PEM file that this user can read";
 
-fn certificates(path: &Path, place: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let unreadable = |why: String| TlsError::File { place: place.to_owned(), path: path.to_owned(), why };
-    let bytes =
-        read_file(path).map_err(|error| unreadable(format!("{}\nhint: {WANTED}", system_text(&error))))?;
+fn unusable(path: &Path, place: &str, why: String) -> TargetError {
+    TargetError::File { place: place.to_owned(), path: path.to_owned(), why }
+}
+
+fn contents(path: &Path, place: &str) -> Result<Vec<u8>, TargetError> {
+    read_file(path).map_err(|error| unusable(path, place, format!("{}\nhint: {WANTED}", system_text(&error))))
+}
+
+fn certificates(path: &Path, place: &str) -> Result<Vec<CertificateDer<'static>>, TargetError> {
+    let unreadable = |why: String| unusable(path, place, why);
+    let bytes = contents(path, place)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
         Ok(found) if found.is_empty() => {
@@ -319,15 +322,15 @@ impl Identity {
         let (key_file, place) = match (parameters.get("sslkey"), home) {
             (Some(value), _) => (PathBuf::from(&value.text), value.place.as_str()),
             (None, Some(home)) => (home.join("postgresql.key"), "the default sslkey"),
-            (None, None) => return Err(TlsError::NoKey.into()),
+            (None, None) => return Err(TargetError::NoKey),
         };
         let key = private_key(&key_file, place)?;
         Ok(Some(Self { chain, key, certificate, key_file }))
     }
 }
 
-fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let unreadable = |why: String| TlsError::File { place: place.to_owned(), path: path.to_owned(), why };
+fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TargetError> {
+    let unreadable = |why: String| unusable(path, place, why);
     let not_there =
         "\nhint: set sslkey to the private key of sslcert (the sslcert of Prisma is sslrootcert here)";
     let file =
@@ -338,7 +341,7 @@ fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsEr
     // As in libpq: keys of root are often readable by a group.
     let open_bits = if file.uid() == 0 { 0o037 } else { 0o077 };
     if file.mode() & open_bits != 0 {
-        return Err(TlsError::OpenKey { place: place.to_owned(), path: path.to_owned() });
+        return Err(TargetError::OpenKey { place: place.to_owned(), path: path.to_owned() });
     }
     if is_of_another(&file) {
         let why = format!("it belongs to another user (id {}), who could have put it there", file.uid());
@@ -347,8 +350,7 @@ fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsEr
             path.display()
         )));
     }
-    let text =
-        read_file(path).map_err(|error| unreadable(format!("{}\nhint: {WANTED}", system_text(&error))))?;
+    let text = contents(path, place)?;
     let is_encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"]
         .iter()
         .any(|mark| memchr::memmem::find(&text, mark.as_bytes()).is_some());
@@ -364,7 +366,7 @@ fn client_config(
     verifier: Arc<Verifier>,
     identity: Option<Identity>,
     versions: &[&'static SupportedProtocolVersion],
-) -> Result<ClientConfig, TlsError> {
+) -> Result<ClientConfig, TargetError> {
     let builder = ClientConfig::builder_with_provider(verifier.provider())
         .with_protocol_versions(versions)
         .expect("the provider has all versions")
@@ -374,7 +376,7 @@ fn client_config(
         None => Ok(builder.with_no_client_auth()),
         Some(Identity { chain, key, certificate, key_file }) => {
             let why = |error: rustls::Error| error.to_string();
-            let pair = |error| TlsError::Pair { certificate, key: key_file, why: why(error) };
+            let pair = |error| TargetError::Pair { certificate, key: key_file, why: why(error) };
             builder.with_client_auth_cert(chain, key).map_err(pair)
         }
     }

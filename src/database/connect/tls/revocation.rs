@@ -1,7 +1,7 @@
 //! Certificate revocation lists: `sslcrl`, `sslcrldir` and `~/.postgresql/root.crl`.
 
+use crate::database::connect::error::TargetError;
 use crate::database::connect::parameters::{Parameters, Value};
-use crate::database::connect::tls::error::TlsError;
 use crate::database::connect::tls::file::read_file;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::ring;
@@ -17,7 +17,7 @@ type Lists = Vec<CertificateRevocationListDer<'static>>;
 
 /// All named lists, else those of the default file if it exists. As in libpq, a certificate is then rejected unless
 /// there is a list of its issuer.
-pub(crate) fn lists(parameters: &Parameters, home: Option<&Path>) -> Result<Lists, TlsError> {
+pub(crate) fn lists(parameters: &Parameters, home: Option<&Path>) -> Result<Lists, TargetError> {
     let (file, dir) = (parameters.get("sslcrl"), parameters.get("sslcrldir"));
     let mut found = Lists::new();
     if let Some(Value { text, place }) = file {
@@ -34,14 +34,14 @@ pub(crate) fn lists(parameters: &Parameters, home: Option<&Path>) -> Result<List
 }
 
 /// Rejects lists without authorities, because they would have no effect.
-pub(crate) fn reject_without_authorities(parameters: &Parameters) -> Result<(), TlsError> {
+pub(crate) fn reject_without_authorities(parameters: &Parameters) -> Result<(), TargetError> {
     match parameters.get("sslcrl").or(parameters.get("sslcrldir")) {
-        Some(value) => Err(TlsError::ListsWithoutAuthorities { place: value.place.clone() }),
+        Some(value) => Err(TargetError::ListsWithoutAuthorities { place: value.place.clone() }),
         None => Ok(()),
     }
 }
 
-fn of_directory(dir: &Path, place: &str) -> Result<Lists, TlsError> {
+fn of_directory(dir: &Path, place: &str) -> Result<Lists, TargetError> {
     let unreadable = |error: std::io::Error| fault(place, dir, &error);
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).map_err(unreadable)? {
@@ -62,7 +62,7 @@ fn of_directory(dir: &Path, place: &str) -> Result<Lists, TlsError> {
     }
 }
 
-fn of_file(path: &Path, place: &str) -> Result<Lists, TlsError> {
+fn of_file(path: &Path, place: &str) -> Result<Lists, TargetError> {
     let bytes = read_file(path).map_err(|error| fault(place, path, &error))?;
     let found: Result<Lists, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
     match found {
@@ -99,6 +99,6 @@ fn idle_anchor() -> rustls::pki_types::TrustAnchor<'static> {
     }
 }
 
-fn fault(place: &str, path: &Path, why: &dyn ToString) -> TlsError {
-    TlsError::Lists { place: place.to_owned(), path: PathBuf::from(path), why: why.to_string() }
+fn fault(place: &str, path: &Path, why: &dyn ToString) -> TargetError {
+    TargetError::Lists { place: place.to_owned(), path: PathBuf::from(path), why: why.to_string() }
 }

@@ -4,39 +4,26 @@ use crate::database::failure::outage_kind::OutageKind;
 use crate::pipeline::account::counts::Counts;
 use crate::report::terminal::lines::*;
 
-const COUNTS: Counts = Counts {
-    lines: 0,
-    events: 2_000_000,
-    inserted: 1_234_567,
-    updated: 0,
-    duplicate: 1_204,
-    already_loaded: 500_000,
-    rejected: 3,
-    rejected_before: 0,
-    segments: 0,
-    segments_skipped: 0,
-    files_skipped: 0,
-};
-
 /// In the middle of a large compressed dump.
 fn figures() -> RunSnapshot {
     RunSnapshot {
         elapsed: Duration::from_secs(80),
-        counts: COUNTS,
+        counts: Counts {
+            events: 2_000_000,
+            inserted: 1_234_567,
+            duplicate: 1_204,
+            already_loaded: 500_000,
+            rejected: 3,
+            ..Counts::default()
+        },
         bytes_read: 12_800_000_000,
         bytes_total: Some(41_200_000_000),
         bytes_uncompressed: 100_000_000_000,
         queue_depth: 4,
-        segments_claimed_elsewhere: 0,
         retries: 2,
-        task: RunTask::Load,
-        missing: 0,
-        different: 0,
-        deleted: 0,
         source: Some(CurrentSource { number: 2, count: 14, file_name: Some("kills-2.ndjson.gz".to_owned()) }),
-        awaits_reject_file: false,
         database: Some(DatabaseState::Present),
-        stopping: None,
+        ..RunSnapshot::default()
     }
 }
 
@@ -146,6 +133,7 @@ fn the_state_is_described() {
     let locked = || Some(DatabaseState::Stalled(Duration::from_secs(8)));
     let skipping = Pace { is_skipping: true, ..pace() };
     let base = figures;
+    let stopping = |stopping, database| RunSnapshot { stopping: Some(stopping), database, ..base() };
     for (figures, pace, text, is_trouble) in [
         (
             RunSnapshot { database: away(12, Some(3200)), ..base() },
@@ -207,42 +195,28 @@ fn the_state_is_described() {
             false,
         ),
         (base(), skipping, "skipping segments already loaded", false),
-    ] {
-        let expected = (!text.is_empty()).then(|| RunActivity { text: text.to_owned(), is_trouble });
-        assert_eq!(lines(&figures, &pace, None, 80).state, expected);
-    }
-}
-
-#[test]
-fn the_reason_of_a_stop_is_described() {
-    let away = || Some(DatabaseState::Away(outage(OutageKind::Unreachable, 12, None)));
-    let stalled = Pace { stalled: Some(Duration::from_secs(25)), ..pace() };
-    let locked = || Some(DatabaseState::Stalled(Duration::from_secs(8)));
-    let base = figures;
-    for (figures, pace, text) in [
-        (RunSnapshot { stopping: Some(Stopping::Signal), ..base() }, pace(), "stopping, 4 segments to write"),
+        (stopping(Stopping::Signal, None), pace(), "stopping, 4 segments to write", true),
         (
-            RunSnapshot { stopping: Some(Stopping::RejectLimit), ..base() },
+            stopping(Stopping::RejectLimit, None),
             pace(),
             "too many rejects: stopping, 4 segments to write",
+            true,
         ),
         (
-            RunSnapshot { stopping: Some(Stopping::Signal), database: away(), ..base() },
+            stopping(Stopping::Signal, away(12, None)),
             pace(),
             "stopping, 4 segments to write; database unreachable for 12 s, retrying now",
+            true,
         ),
+        (stopping(Stopping::Failure, away(12, None)), pace(), "failed: stopping", true),
         (
-            RunSnapshot { stopping: Some(Stopping::Failure), database: away(), ..base() },
-            pace(),
-            "failed: stopping",
-        ),
-        (
-            RunSnapshot { database: locked(), stopping: Some(Stopping::Signal), ..base() },
+            stopping(Stopping::Signal, locked()),
             stalled,
             "stopping, 4 segments to write; no answer from the database for 8 s",
+            true,
         ),
     ] {
-        let expected = Some(RunActivity { text: text.to_owned(), is_trouble: true });
+        let expected = (!text.is_empty()).then(|| RunActivity { text: text.to_owned(), is_trouble });
         assert_eq!(lines(&figures, &pace, None, 80).state, expected);
     }
 }
