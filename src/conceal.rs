@@ -2,22 +2,54 @@
 //!
 //! Invariant: in doubt, too much is concealed. A password can contain white space, quotes and `@`.
 
+pub(crate) mod parts;
+
+use crate::conceal::parts::{assignment, first_colon, is_word_end, line_password, login_password};
+use crate::conceal::parts::{name_before, names_password, names_secret};
 use crate::misplaced::without_learned;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Removes the login of each URL, with or without a scheme, and the value of each parameter that may be secret.
 pub(crate) fn concealed(text: &str) -> String {
-    without_values(&without_bare_logins(&without_url_logins(&without_learned(text))))
+    without_secrets(&without_learned(text))
+}
+
+/// What can be removed without knowing the arguments.
+fn without_secrets(text: &str) -> String {
+    without_values(&without_bare_logins(&without_url_logins(text)))
+}
+
+/// Whether a value may be a connection string, or contain one. It is then no name and no word.
+pub(crate) fn may_hold_secret(value: &str) -> bool {
+    value.contains("://")
+        || login_password(value).is_some()
+        || line_password(value).is_some()
+        || is_pairs(value)
+        || without_secrets(value) != value
 }
 
 /// An invalid value of a setting, for an error. Of a value that looks like a connection string, only the scheme is shown.
-pub(crate) fn shown_value(value: &str) -> String {
+pub(crate) fn shown_value(value: &str) -> Cow<'_, str> {
     let is_scheme = |scheme: &str| scheme.bytes().all(|letter| letter.is_ascii_alphabetic());
     match value.split_once("://") {
-        Some((scheme, _)) if is_scheme(scheme) => format!("{scheme}://…"),
-        Some(_) => "…".to_owned(),
-        None if concealed(value) != value || holds_spaced_login(value) || is_pairs(value) => "…".to_owned(),
-        None => value.to_owned(),
+        Some((scheme, _)) if is_scheme(scheme) => format!("{scheme}://…").into(),
+        None if !may_hold_secret(value) => without_learned(value),
+        _ => "…".into(),
+    }
+}
+
+/// An argument for an error. Of an option with a value, the name is shown.
+pub(crate) fn shown_argument(argument: &str) -> String {
+    let hyphens = argument.len() - argument.trim_start_matches('-').len();
+    let (hyphens, rest) = argument.split_at(hyphens);
+    match rest.split_once('=') {
+        Some((name, value)) if !hyphens.is_empty() && !may_hold_secret(name) => {
+            let is_secret = names_secret(&name.to_lowercase());
+            let shown = if is_secret { Cow::Borrowed("…") } else { shown_value(value) };
+            format!("{hyphens}{name}={shown}")
+        }
+        _ => format!("{hyphens}{}", shown_value(rest)),
     }
 }
 
@@ -34,23 +66,7 @@ fn is_login(value: &str) -> bool {
     // An absolute path has one slash.
     let place = value.strip_prefix("//").map_or(value, |rest| rest.trim_start_matches('/'));
     let is_first_part = first_colon(place).is_some_and(|end| !place[..end].contains('/'));
-    is_first_part && (holds_spaced_login(place) || line_password(place).is_some())
-}
-
-/// Whether a value is `user:password@host`, also with white space in the password.
-fn holds_spaced_login(value: &str) -> bool {
-    first_colon(value).zip(last_at(value)).is_some_and(|(user, login)| user <= login)
-}
-
-/// The end of the first colon, which can be percent-encoded.
-fn first_colon(text: &str) -> Option<usize> {
-    let ends = [":", "%3a", "%3A"].into_iter().filter_map(|sign| Some(text.find(sign)? + sign.len()));
-    ends.min()
-}
-
-/// The start of the last `@`, which can be percent-encoded.
-fn last_at(text: &str) -> Option<usize> {
-    ["@", "%40"].into_iter().filter_map(|sign| text.rfind(sign)).max()
+    is_first_part && (login_password(place).is_some() || line_password(place).is_some())
 }
 
 /// Whether a value begins like libpq's `name=value` form.
@@ -152,42 +168,29 @@ fn is_closing_quote(text: &str, at: usize, letter: char) -> bool {
 fn without_bare_logins(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for word in text.split_inclusive(is_word_end) {
-        let login = first_colon(word).zip(last_at(word)).filter(|(user, login)| user <= login);
-        let secret = match (login, line_password(word)) {
-            // Words with a scheme are already concealed.
-            _ if word.contains("://") => None,
-            (Some((user, login)), None) => Some(user..login),
-            // The password of either form can look like the other one.
-            (Some((user, _)), Some(password)) => Some(user..password.end),
-            (None, password) => password,
-        };
-        match secret {
-            Some(secret) => {
-                shown.push_str(&word[..secret.start]);
-                shown.push('…');
-                shown.push_str(&word[secret.end..]);
-            }
-            None => shown.push_str(word),
+        // The login of a URL with a scheme is already concealed, but not one in the name of its database or in a parameter.
+        let (address, rest) = word.split_at(address_end(word));
+        shown.push_str(address);
+        let separators: &[char] = if address.is_empty() { &[] } else { &['/', '?', '&', '='] };
+        for part in rest.split_inclusive(separators) {
+            let secret = match (login_password(part), line_password(part)) {
+                // The password of either form can look like the other one.
+                (Some(of_login), Some(of_line)) => Some(of_login.start..of_line.end),
+                (of_login, of_line) => of_login.or(of_line),
+            };
+            let Range { start, end } = secret.unwrap_or(part.len()..part.len());
+            shown.push_str(&part[..start]);
+            shown.push_str(if start < part.len() { "…" } else { "" });
+            shown.push_str(&part[end..]);
         }
     }
     shown
 }
 
-/// Whether a word without a scheme ends with this character.
-fn is_word_end(letter: char) -> bool {
-    letter.is_whitespace() || "'\"()<>".contains(letter)
-}
-
-/// The place of the password in a word like a line of `~/.pgpass`: `host:port:database:user:password`.
-fn line_password(word: &str) -> Option<Range<usize>> {
-    let line = word.trim_end_matches(|letter: char| is_word_end(letter) || ":,;".contains(letter));
-    let mut fields = line.splitn(5, ':');
-    let (host, port) = (fields.next()?, fields.next()?);
-    let (database, user, password) = (fields.next()?, fields.next()?, fields.next()?);
-    let is_port = port == "*" || port.bytes().all(|letter| letter.is_ascii_digit());
-    let is_address = line.bytes().all(|letter| letter.is_ascii_hexdigit() || b":[]".contains(&letter));
-    let is_line = is_port && !is_address && ![host, port, database, user, password].contains(&"");
-    is_line.then(|| line.len() - password.len()..line.len())
+/// The end of the hosts in a URL with a scheme; 0 in another word.
+fn address_end(word: &str) -> usize {
+    let Some((scheme, rest)) = word.split_once("://") else { return 0 };
+    scheme.len() + 3 + rest.find(['/', '?']).unwrap_or(rest.len())
 }
 
 /// Removes the value of each `name=value` whose name stands for a secret. `=` can be percent-encoded.
@@ -213,43 +216,15 @@ fn without_values(text: &str) -> String {
     shown
 }
 
-/// The start and the end of the next `=`.
-fn assignment(text: &str) -> Option<(usize, usize)> {
-    text.match_indices(['=', '%']).find_map(|(at, sign)| {
-        let end = if sign == "=" { at + 1 } else { at + 3 };
-        let is_sign = text.get(at..end).is_some_and(|sign| sign == "=" || sign.eq_ignore_ascii_case("%3d"));
-        is_sign.then_some((at, end))
-    })
-}
-
-/// The last name in a text, in lower case.
-fn name_before(text: &str) -> String {
-    let text = text.trim_end();
-    let is_of_name = |letter: char| letter.is_alphanumeric() || "_-.%".contains(letter);
-    text[text.trim_end_matches(is_of_name).len()..].to_lowercase()
-}
-
-/// Whether a parameter is a password, also misspelled.
-fn names_password(name: &str) -> bool {
-    !names_file(name) && (name.contains("passw") || strsim::osa_distance(name, "password") <= 2)
-}
-
-/// Whether the name of a parameter stands for a secret.
-fn names_secret(name: &str) -> bool {
-    const PARTS: [&str; 5] = ["pas", "pw", "secret", "token", "key"];
-    !names_file(name) && (names_password(name) || PARTS.iter().any(|part| name.contains(part)))
-}
-
-/// Whether a parameter is the name of a file.
-fn names_file(name: &str) -> bool {
-    ["passfile", "pgpassfile", "sslkey", "pgsslkey"].contains(&name)
-}
-
 /// The end of a value. A quoted one without an end extends to the end of the text.
 fn value_end(text: &str) -> usize {
     let is_quoted = text.starts_with(['\'', '"']);
     let mut letters = text.char_indices();
     let quote = if is_quoted { letters.next().map(|(_, quote)| quote) } else { None };
+    // The sign after a value that is already concealed belongs to the message.
+    if text.starts_with("…; ") || text.starts_with("…: ") {
+        return "…".len();
+    }
     while let Some((at, letter)) = letters.next() {
         let is_closing = is_closing_quote(text, at, letter);
         match quote {
@@ -314,6 +289,8 @@ mod tests {
             ("*:*:*:*:pw", "*:*:*:*:…"),
             ("h:5432:x:u:p@w", "h:…"),
             ("u:12:p:w:x@h", "u:…"),
+            ("'postgresql://db/x?sslcert=u%3Apw%40h&port=1'", "'postgresql://db/x?sslcert=u%3A…%40h&port=1'"),
+            ("postgresql://db:1/u%3Apw%40h", "postgresql://db:1/u%3A…%40h"),
         ] {
             check(text, shown);
         }
@@ -333,6 +310,7 @@ mod tests {
             ("host=db password = Zq9Secret port = 1", "host=db password = … port = 1"),
             ("PGPASSWORD=secret", "PGPASSWORD=…"),
             ("sslpassword=secret password=", "sslpassword=… password="),
+            ("no file x?password=…; hint: list them", "no file x?password=…; hint: list them"),
         ] {
             check(text, shown);
         }
@@ -356,6 +334,25 @@ mod tests {
             ("host=db pasword=", true),
         ] {
             assert_eq!(is_connection_string(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn of_an_argument_the_name_of_the_option_is_shown() {
+        for (argument, shown) in [
+            ("--json", "--json"),
+            ("--server=eu", "--server=eu"),
+            ("--databse-url=postgresql://u:pw@h", "--databse-url=postgresql://…"),
+            ("--password=Zq9", "--password=…"),
+            ("-qu:pw@h", "-…"),
+            ("-qmysql://u:pw@h?a=b", "-qmysql://…"),
+            ("-u:pw@h=a", "-…"),
+            ("u:pw\n@h", "…"),
+            ("host=db", "…"),
+            ("dump.ndjson", "dump.ndjson"),
+            ("-", "-"),
+        ] {
+            assert_eq!(shown_argument(argument), shown, "{argument}");
         }
     }
 

@@ -4,7 +4,7 @@ use crate::cli::mistakes::in_two_lines;
 use crate::cli::{Cli, Command, Verbosity};
 use crate::commands::common::signals::{EarlySignals, Process};
 use crate::commands::{delete, embedded, generate, health, load, manual, schema, verify};
-use crate::conceal::concealed;
+use crate::conceal::{concealed, shown_argument};
 use crate::error::CommandError;
 use crate::error_chain::{in_full, in_lines};
 use crate::exit::ExitStatus;
@@ -22,6 +22,7 @@ use clap::error::ErrorKind;
 use env_logger::{Target, WriteStyle};
 use log::LevelFilter;
 use std::io::{self, Write as _};
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
@@ -57,7 +58,8 @@ fn learn_misplaced_logins() {
     settings.for_each(|(_, value)| learn(&value.to_string_lossy()));
 }
 
-/// Prints the error in the arguments, or the requested help. The error text repeats arguments, so secrets are removed.
+/// Prints the error in the arguments, or the requested help. The text of an error repeats arguments, in parts and in several
+/// forms. So it is made from arguments without secrets.
 fn print_usage_error(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         // Fails if the reader has closed the pipe.
@@ -69,8 +71,11 @@ fn print_usage_error(error: &clap::Error) -> ExitCode {
         return ExitCode::from(ExitStatus::WrongSetting.code());
     }
     let arguments: Vec<String> =
-        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let text = concealed(&in_two_lines(error, &arguments));
+        std::env::args_os().skip(1).map(|argument| shown_argument(&argument.to_string_lossy())).collect();
+    let of_shown = Cli::try_parse_from(iter::once("aegis-kills").chain(arguments.iter().map(String::as_str)));
+    // It has another cause if an argument is not UTF-8. The text of that error repeats no argument.
+    let of_shown = of_shown.err().filter(|of_shown| of_shown.kind() == error.kind());
+    let text = concealed(&in_two_lines(of_shown.as_ref().unwrap_or(error), &arguments));
     // Fails if the reader has closed the pipe.
     let _ = writeln!(io::stderr(), "{}", visible(&text));
     ExitCode::from(ExitStatus::WrongSetting.code())

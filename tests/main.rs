@@ -188,6 +188,8 @@ mod security {
     mod planted_tables;
     // Passwords in every setting and for every end of a run.
     pub(crate) mod secrets;
+    // Connection strings in place of other arguments and variables.
+    mod secrets_misplaced;
     // The process, the sessions and the files of a run.
     mod secrets_run;
     mod tls;

@@ -287,5 +287,7 @@ fn collect_owners(command: &Command, name: &str, path: &str, owners: &mut Vec<St
 /// The command that loads a file that was given in place of a command.
 fn file(word: &str) -> Option<String> {
     let is_file = word == "-" || word.contains(['/', '.']) || Path::new(word).exists();
+    // A URL of the database is no file.
+    let is_file = is_file && !word.contains("://");
     is_file.then(|| format!("to load a file, run: aegis-kills load {}", shell_quoted(word)))
 }

@@ -7,6 +7,7 @@ use crate::error::CommandError;
 use crate::event::server::Server;
 use crate::exit::ExitStatus;
 use crate::layout::Layout;
+use crate::settings::check_path;
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 use clap::{Command, CommandFactory as _, ValueHint};
@@ -32,6 +33,7 @@ pub(crate) fn manual(args: &ManArgs) -> Result<ExitStatus, CommandError> {
     let mut root = Cli::command();
     root.build();
     if let Some(directory) = &args.dir {
+        check_path("--dir", directory, "a directory")?;
         write_pages(&root, directory)?;
     } else {
         write_output(&page(&root, args.command.as_deref()).context("cannot write the manual page")?)?;

@@ -120,7 +120,7 @@ impl HealthProbe {
         // A database that cannot be inspected is not healthy.
         let (fault, inspection) = match inspection {
             Ok(inspection) => (inspection.fault(), Some(inspection)),
-            Err(error) => (Some(in_full(&error)), None),
+            Err(error) => (Some((self.describe)(&error)), None),
         };
         status.error = status.error.or(fault);
         (status, inspection)

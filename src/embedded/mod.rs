@@ -220,7 +220,11 @@ pub fn status(dir: &Path) -> Result<Status, EmbeddedError> {
 /// Rejects a URL or a login in place of a directory, also if there is such a directory. Messages would repeat the password.
 fn reject_url(dir: &Path) -> Result<(), EmbeddedError> {
     let name = dir.to_string_lossy();
-    if is_connection_string(&name) { Err(EmbeddedError::Url { shown: shown_value(&name) }) } else { Ok(()) }
+    if is_connection_string(&name) {
+        Err(EmbeddedError::Url { shown: shown_value(&name).into_owned() })
+    } else {
+        Ok(())
+    }
 }
 
 /// Returns the directory at `dir` if it contains a cluster.

@@ -1,6 +1,7 @@
 //! The settings of the database and the pool.
 
 use crate::cli::DatabaseArgs;
+use crate::conceal::may_hold_secret;
 use crate::database::connect::error::TargetError;
 use crate::database::connect::{Target, from_url, from_variables, holds_password};
 use crate::database::pool::connections::PoolSettings;
@@ -90,6 +91,10 @@ pub(crate) fn ledger_schema(
 fn checked_schema(name: &str) -> Result<String, String> {
     if name.is_empty() || name.len() > 63 || name.starts_with("pg_") || name.contains('\0') {
         return Err("expected a name of 1 to 63 bytes that does not begin with pg_".to_owned());
+    }
+    // The output of commands repeats the name, also as a part of statements.
+    if may_hold_secret(name) {
+        return Err("expected a name, not a connection string".to_owned());
     }
     // Quotes or line ends around a name usually come from a file by mistake.
     if unwrapped(name) != name {

@@ -1,7 +1,7 @@
 //! The settings of commands that read events: `load`, `verify` and `delete`.
 
 use crate::cli::EventArgs;
-use crate::conceal::shown_value;
+use crate::conceal::may_hold_secret;
 use crate::database::options::OnConflict;
 use crate::event::forms::envelope::EventsAt;
 use crate::event::server::Server;
@@ -31,7 +31,7 @@ impl EventSettings {
         let nul = env.read(("--nul", args.nul.as_deref()), "KILLS_NUL", NulPolicy::from_str)?;
         let events_at = env.read(("--events-at", args.events_at.as_deref()), "KILLS_EVENTS_AT", |path| {
             // The reasons of rejects repeat the path.
-            if shown_value(path) != path {
+            if may_hold_secret(path) {
                 return Err("expected keys joined by dots, not a connection string".to_owned());
             }
             EventsAt::from_str(path)

@@ -130,14 +130,19 @@ fn output_file(
         (None, Some(path)) => (variable, PathBuf::from(path)),
         (None, None) => return Ok(None),
     };
-    // The summary and the ledger repeat the path.
-    let value = path.to_string_lossy().into_owned();
-    if is_connection_string(&value) {
-        let wanted =
-            "expected a file, not a connection string; write ./ before the name of a file".to_owned();
-        return Err(SettingError::Value { place, value, wanted });
-    }
+    check_path(place, &path, "a file")?;
     Ok(Some((place, path)))
+}
+
+/// Rejects a connection string in place of `expected`, because messages, the summary and the ledger repeat paths.
+pub(crate) fn check_path(place: &'static str, path: &Path, expected: &str) -> Result<(), SettingError> {
+    let value = path.to_string_lossy().into_owned();
+    if !is_connection_string(&value) {
+        return Ok(());
+    }
+    let wanted =
+        format!("expected {expected}, not a connection string; write ./ before the name of {expected}");
+    Err(SettingError::Value { place, value, wanted })
 }
 
 fn metrics_file(args: &LoadArgs, env: Environment<'_>) -> Result<Option<PathBuf>, SettingError> {

@@ -39,10 +39,9 @@ pub(crate) const VARIABLES: [&str; 28] = [
 ];
 
 /// The variables of libpq that are no parameter here, without `PG`.
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 12] = [
     "REQUIRESSL",
     "SSLCOMPRESSION",
-    "GSSENCMODE",
     "GSSDELEGATION",
     "GSSLIB",
     "KRBSRVNAME",

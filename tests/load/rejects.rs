@@ -154,6 +154,34 @@ fn nul_is_rejected_stripped_or_replaced() {
     assert!(loaded(Nul::Reject) < loaded(Nul::Strip));
 }
 
+/// PostgreSQL stores `1e-9999` in a few bytes, and prints 10,001. A column of many such numbers could not be read back.
+#[test]
+fn documents_that_could_not_be_read_back_are_rejected_with_their_field() {
+    let database = Cluster::shared().database("documents");
+    let work = Workplace::new();
+    let repeated = |number: &str, count: usize| format!("[{}]", vec![number; count].join(","));
+    let documents = [
+        repeated("1e-9999", 1),
+        repeated("1e-9999", 7_000),
+        repeated("1e-9999", 150_000),
+        repeated(&"1".repeat(101), 1),
+        repeated("1e100", 1),
+    ];
+    let with = |(id, document): (i64, &String)| {
+        let mut event = small_event(id);
+        event["GvGMatch"] = "MARK".into();
+        event.to_string().replace("\"MARK\"", document)
+    };
+    let dump = join(&(1..).zip(&documents).map(with).collect::<Vec<_>>());
+    let run = work.load(&database, &[]).stdin(dump).expect(3);
+    run.summary().check(&[("inserted", 1), ("rejected", 4)]);
+    for reject in run.rejects() {
+        assert_eq!(reject.text("field"), Some("GvGMatch"));
+    }
+    let sql = "select length(gvg_match::text) from kill_event";
+    assert_eq!(database.client().query_one(sql, &[]).expect("a row").get::<_, i32>(0), 103);
+}
+
 #[test]
 fn corrected_rejects_can_be_piped_into_a_load() {
     let database = Cluster::shared().database("corrected");

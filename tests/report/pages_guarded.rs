@@ -179,6 +179,32 @@ fn event_texts_are_neither_in_the_ledger_nor_on_a_page() {
     assert!(!report.to_string().contains("zebra"), "{report}");
 }
 
+/// Readers of the page see only the SQLSTATE of a statement's error.
+#[test]
+fn messages_of_the_database_are_not_on_the_health_page() {
+    let database = Cluster::shared().database("cast");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let cast = "create type note as enum ('zebra');
+        create function note_json(note) returns json language plpgsql as $$ begin
+          raise exception 'no %', $1; end $$;
+        create cast (note as json) with function note_json(note);
+        alter table kill_load_run add note note default 'zebra'";
+    database.client().batch_execute(cast).expect("a cast");
+    let health = work.program(&["health"]).env("DATABASE_URL", &database.url());
+    let port = free_port();
+    let running = work.load(&database, &["--server", "europe", "--listen", &port.to_string()]).start();
+    let mut page = String::new();
+    eventually(WAIT, "the last run cannot be read", || {
+        page = get(port, "/health").1;
+        page.contains("\"healthy\":false")
+    });
+    assert!(page.contains("P0001") && !page.contains("zebra"), "{page}");
+    // The user of the database sees it all.
+    assert!(health.expect(6).stdout.contains("zebra"));
+    running.finish_after_input();
+}
+
 /// An input without events at the expected place is abandoned. The error on the terminal names the keys that lead to the
 /// events, which can be names of players.
 #[test]

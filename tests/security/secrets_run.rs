@@ -161,6 +161,7 @@ fn a_login_is_no_name_of_a_file_to_write() {
         let directories = || {
             check(&["load", "--embedded", login], none);
             check(&["load"], ("KILLS_EMBEDDED", login));
+            check(&["man", "--dir", login], none);
             for action in ["start", "stop", "status", "url"] {
                 check(&["embedded", action, login], none);
             }

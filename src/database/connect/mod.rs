@@ -16,7 +16,7 @@ mod tests;
 pub(crate) mod text;
 pub(crate) mod tls;
 
-use crate::conceal::shown_value;
+use crate::conceal::may_hold_secret;
 use crate::database::connect::attributes::SessionAttributes;
 use crate::database::connect::error::TargetError;
 use crate::database::connect::tls::Tls;
@@ -243,7 +243,7 @@ fn base_config(parameters: &Parameters) -> Result<Config, TargetError> {
         config.password(password);
     }
     // All users of the database see the name. A connection string in the wrong place is none.
-    let name = parameters.text("application_name").filter(|name| shown_value(name) == *name);
+    let name = parameters.text("application_name").filter(|name| !may_hold_secret(name));
     config.application_name(name.unwrap_or("aegis-kills"));
     if let Some(options) = parameters.text("options") {
         config.options(options);
@@ -274,5 +274,7 @@ fn base_config(parameters: &Parameters) -> Result<Config, TargetError> {
     if let Some(binding) = parameters.word("channel_binding", &binding)? {
         config.channel_binding(binding);
     }
+    // Without GSSAPI, both do the same.
+    parameters.word("gssencmode", &[("disable", ()), ("prefer", ())])?;
     Ok(config)
 }

@@ -17,7 +17,7 @@ const NEVER_EMPTY: bool = true;
 const MAY_BE_EMPTY: bool = false;
 
 /// Each parameter with its variable.
-const KNOWN: [(&str, &str, bool, bool); 31] = [
+const KNOWN: [(&str, &str, bool, bool); 32] = [
     ("host", "PGHOST", PUBLIC, MAY_BE_EMPTY),
     ("hostaddr", "PGHOSTADDR", PUBLIC, MAY_BE_EMPTY),
     ("port", "PGPORT", PUBLIC, MAY_BE_EMPTY),
@@ -42,6 +42,7 @@ const KNOWN: [(&str, &str, bool, bool); 31] = [
     ("sslsni", "PGSSLSNI", PUBLIC, MAY_BE_EMPTY),
     ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION", PUBLIC, MAY_BE_EMPTY),
     ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION", PUBLIC, MAY_BE_EMPTY),
+    ("gssencmode", "PGGSSENCMODE", PUBLIC, NEVER_EMPTY),
     ("sslaccept", "", PUBLIC, NEVER_EMPTY),
     ("keepalives", "", PUBLIC, NEVER_EMPTY),
     ("keepalives_idle", "", PUBLIC, NEVER_EMPTY),
@@ -90,7 +91,7 @@ pub(crate) fn variables() -> impl Iterator<Item = &'static str> {
 }
 
 /// Parameters without an effect here.
-const DROPPED: [&str; 15] = [
+const DROPPED: [&str; 14] = [
     "connection_limit",
     "pool_timeout",
     "pgbouncer",
@@ -101,7 +102,6 @@ const DROPPED: [&str; 15] = [
     "max_idle_connection_lifetime",
     "client_encoding",
     "fallback_application_name",
-    "gssencmode",
     "gssdelegation",
     "gsslib",
     "krbsrvname",
@@ -110,7 +110,7 @@ const DROPPED: [&str; 15] = [
 
 /// Whether a variable is invalid if it is empty. Other empty variables count as not set.
 pub(crate) fn is_never_empty(variable: &str) -> bool {
-    KNOWN.iter().any(|(_, of, _, never_empty)| *of == variable && *never_empty)
+    variable == "PGSERVICE" || KNOWN.iter().any(|(_, of, _, never_empty)| *of == variable && *never_empty)
 }
 
 /// Whether the value of a parameter is never secret.
@@ -142,8 +142,11 @@ impl Parameters {
                 warnings.push(dropped(&name));
             } else if name == "sslaccept" && value == "accept_invalid_certs" {
                 warnings.push("ignored sslaccept in the database URL: sslmode selects the checks".to_owned());
-            } else if let Some((name, _, remedy)) = NOT_OFFERED.iter().find(|known| known.0 == name) {
-                return Err(TargetError::NotOffered { name, remedy });
+            } else if let Some((known, _, remedy)) = NOT_OFFERED.iter().find(|known| known.0 == name) {
+                // As in libpq, an empty one is not set. Only a service is then searched for, and not found.
+                if !value.is_empty() || *known == "service" {
+                    return Err(TargetError::NotOffered { name: known, remedy });
+                }
             } else if name == "ssl" && value == "true" {
                 parameters.set("sslmode", "require".to_owned(), place("ssl"));
             } else if let Some((known, ..)) = KNOWN.iter().find(|known| known.0 == name) {
@@ -261,7 +264,7 @@ fn reject_value(
 fn dropped(name: &str) -> String {
     let why = match name {
         "pgbouncer" => "poolers are detected",
-        "gssencmode" | "gssdelegation" | "gsslib" | "krbsrvname" => "GSSAPI is not supported",
+        "gssdelegation" | "gsslib" | "krbsrvname" => "GSSAPI is not supported",
         "client_encoding" => "it is always UTF8",
         "sslcompression" => "TLS is never compressed",
         _ => "it has no effect here",

@@ -168,6 +168,7 @@ fn errors_hold_no_password() {
         "postgresql://db/kills?hunter2",
         "postgresql://me:1234?hunter=2x&ter2=@db/kills",
         "postgresql://me:1?hunter=ter2@db/kills",
+        "postgresql://me:1,hunter2%40db/kills",
         "postgresql://me:hunter2%@db/kills",
         "postgresql://me:%00hunter2@db/kills",
         "postgresql://db/kills?password=hunter2%00",

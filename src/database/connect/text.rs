@@ -131,8 +131,8 @@ fn host_and_port(host: &str) -> Result<(&str, &str), TargetError> {
         }
         None => host.rsplit_once(':').unwrap_or((host, "")),
     };
-    // The name is then a login with its host.
-    if name.contains(':') && name.contains("%40") {
+    // The name is then a login with its host, or the end of one. The directory of a socket begins with a slash.
+    if name.contains("%40") && !name.starts_with("%2") {
         return Err(fault("the '@' before the host is percent-encoded; write it as it is"));
     }
     // The text may be a misplaced password, so it is not shown.

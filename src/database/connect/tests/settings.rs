@@ -39,6 +39,7 @@ fn empty_settings_are_invalid_or_not_set_as_in_libpq() {
         ("sslmode", "PGSSLMODE"),
         ("sslcertmode", "PGSSLCERTMODE"),
         ("sslnegotiation", "PGSSLNEGOTIATION"),
+        ("gssencmode", "PGGSSENCMODE"),
         ("sslaccept", ""),
         ("keepalives", ""),
         ("keepalives_idle", ""),
@@ -63,6 +64,11 @@ fn empty_settings_are_invalid_or_not_set_as_in_libpq() {
             assert!(error.starts_with(&format!("invalid value '' for {variable} (")), "{error}");
         }
     }
+    for name in ["requirepeer", "require_auth", "sslpassword", "sslrootcert"] {
+        assert!(url(&format!("postgresql://db?{name}=")).is_ok(), "{name}");
+    }
+    assert!(url("postgresql://db?service=").is_err());
+    assert!(from_url("postgresql://db", &with(&[("PGSERVICE", "")])).is_err());
     // The text has precedence, also over an invalid variable.
     assert!(from_url("postgresql://db?sslmode=require", &with(&[("PGSSLMODE", "")])).is_ok());
     for text in ["postgresql://db?sslmode", "postgresql://db?port=1&hunter2", "postgresql://db?pgbouncer"] {
@@ -160,6 +166,7 @@ fn wrong_settings_of_tls_are_named_with_the_remedy() {
         ("postgresql://db?sslidentity=a.p12", &["sslidentity is not supported", "sslcert"]),
         ("postgresql://db?sslcrl=a", &["sslcrl of the database URL has no effect without sslrootcert"]),
         ("postgresql://db?gssencmode=require", &["gssencmode=require is not supported", "sslmode"]),
+        ("postgresql://db?gssencmode=on", &["gssencmode", "'on'", "possible values: disable, prefer"]),
         ("postgresql://db?ssl_mode=require", &["unknown parameter 'ssl_mode'", "sslmode"]),
         ("postgresql://db?sslmode=verify-full", &["sslmode=verify-full", "sslrootcert=FILE", "system"]),
         ("postgresql://db?sslmode=verify-ca", &["sslmode=verify-ca", "sslrootcert"]),
