@@ -185,11 +185,14 @@ fn a_black_hole_holds_everything_until_healed() {
 fn sessions_and_round_trips_are_counted() {
     let database = database();
     let proxy = Proxy::to(Cluster::shared().port());
-    // The login, BEGIN, the statement's preparation, its start, its end, COMMIT.
-    assert_eq!(add_row(&proxy.url(&database)), Ok(()));
-    assert_eq!(proxy.traffic(), Traffic { sessions: 1, turns: 6 });
-    assert_eq!(add_row(&proxy.url(&database)), Ok(()));
-    assert_eq!(proxy.traffic(), Traffic { sessions: 2, turns: 12 });
+    for rows in 1..=2 {
+        assert_eq!(add_row(&proxy.url(&database)), Ok(()));
+        let Traffic { sessions, turns } = proxy.traffic();
+        assert_eq!(sessions, rows);
+        // The login, BEGIN, the statement's preparation, its start, its end, COMMIT. The client drops the statement without
+        // waiting, so that answer can come by itself.
+        assert!((6 * rows..=7 * rows).contains(&turns), "{turns} for {rows}");
+    }
 }
 
 #[test]
