@@ -123,10 +123,11 @@ impl<'a, 'r> LineReader<'a, 'r> {
         let malformed = MalformedPlace::default();
         let ValueContext { index, server, steps: done, is_element } = context;
         let mut read = |cursor: &mut Cursor<'a>, index| {
-            let context = Enclosing { index, server };
+            let context = Enclosing { index, server, is_member: false };
             let steps = rules.events_at.and_then(|path| path.steps().get(done.unwrap_or(0)..));
             match (rules.events_at, steps.unwrap_or_default()) {
-                (Some(path), steps) if !(is_element && steps.is_empty()) => {
+                // An element of the array at the end of the path is no array of events, but may be a string.
+                (Some(path), steps) if !(is_element && steps.is_empty()) || first == Some(b'"') => {
                     let walk = Walk { rules, path, malformed: &malformed };
                     walk.read(cursor, event, steps, context, &mut each)
                 }
@@ -182,7 +183,12 @@ fn read_event<'a>(
         // whose end is known.
         cursor.return_to(place);
         cursor.skip_leniently()?;
-        let text = cursor.text_since(start);
+    }
+    let text = cursor.text_since(start);
+    if !context.is_member && text.starts_with('{') {
+        cursor.expect_no_member()?;
+    }
+    if let Err(fault) = &result {
         let path = rules.events_at.map(EventsAt::steps).unwrap_or_default();
         if let Some(record) = reject_record::read(text, path) {
             read_rejected(text, start, record, rules, context, each);
@@ -193,7 +199,7 @@ fn read_event<'a>(
         each(line(text, start, context, Err(fault.with_events_at(path))));
         return Ok(());
     }
-    each(line(cursor.text_since(start), start, context, Ok(event)));
+    each(line(text, start, context, Ok(event)));
     Ok(())
 }
 
@@ -273,7 +279,8 @@ fn read_top<'a>(
         return read_event(cursor, event, rules, context, &mut each);
     }
     malformed.elements(cursor, |cursor, index| {
-        read_event(cursor, event, rules, Enclosing { index: Some(index), ..context }, &mut each)
+        let context = Enclosing { index: Some(index), is_member: false, ..context };
+        read_event(cursor, event, rules, context, &mut each)
     })
 }
 

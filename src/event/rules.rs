@@ -35,6 +35,8 @@ pub struct ReadRules<'r> {
 pub(crate) struct Enclosing {
     pub(crate) index: Option<usize>,
     pub(crate) server: Option<Server>,
+    /// Whether it is a member of an object, so that another member may follow it.
+    pub(crate) is_member: bool,
 }
 
 /// Returns the number in a file name, before its first dot, if there is exactly one.

@@ -117,9 +117,12 @@ pub enum InputError {
         #[source]
         cause: io::Error,
     },
-    /// The input ends within an array or an envelope. All whole events before that were returned.
+    /// The input ends within an array or an envelope. All whole events before that were returned, unless a closing brace is
+    /// missing among them.
     #[error(
-        "{input}:{line}: the JSON {kind} is not closed: the input ends in it; all whole events before that were read\nhint: get the whole file and run the same command again"
+        "{input}:{line}: the JSON {kind} is not closed: the input ends in it; all whole events before that were read{}\nhint: get the whole file{} and run the same command again",
+        if *may_lack_values { ", unless a closing brace is missing among them" } else { "" },
+        if *may_lack_values { ", or add the missing brace," } else { "" }
     )]
     Unclosed {
         /// The input.
@@ -128,6 +131,8 @@ pub enum InputError {
         kind: &'static str,
         /// The number of its last line.
         line: u64,
+        /// Whether events in it were not read if a closing brace is missing.
+        may_lack_values: bool,
     },
     /// The reader thread ended without reporting completion, which is a bug.
     #[error(

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::input::buffers::{Buffer, BufferPool};
 use crate::input::error::InputError;
 use crate::input::framing::cutter::Cutter;
+use crate::input::framing::cutter::ending::UnclosedValue;
 use crate::input::framing::framer::ending::TextEnd;
 use crate::input::framing::path::EventPath;
 use crate::input::reader::{Message, Reader};
@@ -216,10 +217,10 @@ impl Segmenter {
             }
         }
         if self.failure.is_none()
-            && let Some((kind, line)) = self.cutter.unclosed()
+            && let Some(UnclosedValue { kind, line, may_lack_values }) = self.cutter.unclosed()
         {
             let input = self.cutter.source().to_owned();
-            self.failure = Some(InputError::Unclosed { input, kind, line });
+            self.failure = Some(InputError::Unclosed { input, kind, line, may_lack_values });
         }
         self.cutter.discard();
         (self.is_ending, self.has_waited) = (false, false);

@@ -117,6 +117,7 @@ fn enveloped_events_are_loaded() {
             "raw_json",
             Box::new(|number, line: &str| format!("{{\"id\":{number},\"raw_json\":{}}}", text(line))),
         ),
+        ("texts", "rows", Box::new(|_, line: &str| format!("{{\"rows\":[{}]}}", text(line)))),
         (
             "board",
             "*.data",

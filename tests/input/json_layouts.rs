@@ -97,6 +97,47 @@ fn one_broken_value_rejects_only_itself() {
     }
 }
 
+/// A brace too many within an event leaves a shorter one, which is not stored.
+#[test]
+fn an_event_that_is_closed_too_early_is_one_reject() {
+    let pretty = |id: i64| serde_json::to_string_pretty(&small_event(id)).expect("JSON");
+    let [one, two, three] = [1, 2, 3].map(|id| small_event(id).to_string());
+    let early = format!("{two},\"Participants\":[]}}");
+    let indented = pretty(2);
+    let indented = indented.strip_suffix('}').expect("an object");
+    let indented = format!("{indented}  }},\n  \"Participants\": []\n}}");
+    for (name, text, raw) in [
+        ("lines", format!("{one}\n{early}\n{three}\n"), &early),
+        ("array over lines", format!("[\n{one},\n{early},\n{three}\n]\n"), &format!("{early},")),
+        ("array on one line", format!("[{one},{three},{early}]\n"), &format!("{early}]")),
+        ("pretty", format!("{}\n{indented}\n{}\n", pretty(1), pretty(3)), &indented),
+    ] {
+        let (work, database) = (Workplace::new(), Cluster::shared().database("closed_early"));
+        work.write("dump", &text);
+        let run = work.load(&database, &["dump"]).expect(3);
+        run.summary().check(&[("events", 3), ("inserted", 2), ("rejected", 1)]);
+        let rejects = run.rejects();
+        assert_eq!(str::from_utf8(&rejects[0].raw()), Ok(raw.as_str()), "{name}");
+        let reason = rejects[0].text("reason").expect("a reason");
+        assert!(reason.starts_with("not JSON: an object was closed too early at byte "), "{name}: {reason}");
+    }
+}
+
+/// A line feed in a string of an element. The line after it is the rest of the element.
+#[test]
+fn an_element_that_is_cut_off_is_one_reject_with_its_rest() {
+    let [one, two, three] = [1, 2, 3].map(|id| small_event(id).to_string());
+    let cut = two.replacen("\"Name\":\"", "\"Name\":\"a\n", 1);
+    assert_ne!(cut, two);
+    let (work, database) = (Workplace::new(), Cluster::shared().database("cut_element"));
+    work.write("dump", format!("[\n{one},\n{cut},\n{three}\n]\n"));
+    let run = work.load(&database, &["dump"]).expect(3);
+    run.summary().check(&[("events", 3), ("inserted", 2), ("rejected", 1)]);
+    let rejects = run.rejects();
+    assert_eq!((rejects[0].line(), rejects[0].index()), (3, Some(1)));
+    assert_eq!(rejects[0].raw(), format!("{cut},").as_bytes());
+}
+
 /// Wherever the file ends in the array, the whole events are loaded, and the others with the whole file.
 #[test]
 fn an_unclosed_array_fails_after_its_events_are_loaded() {

@@ -217,11 +217,13 @@ fn advice_for_large_values_loads_their_events() {
         lines(&dump).into_iter().map(|line| str::from_utf8(line).expect("JSON")).collect();
     let strings: Vec<Value> = events.iter().map(|event| json!({"id": 1, "raw": event})).collect();
     let (rows, array) = (json!({"rows": strings}).to_string(), events.join(","));
+    let texts = json!({ "rows": events }).to_string();
     let page = String::from_utf8(page(&dump)).expect("JSON");
     for (name, text, wrong, path) in [
         ("page.json", page, Some("data.event"), "data.events"),
         ("battle.json", format!("{{\"raw_events\":[{array}]}}"), Some("raw_event"), "raw_events"),
         ("rows.json", rows, None, "rows.raw"),
+        ("texts.json", texts, None, "rows"),
     ] {
         log_case(name);
         let (work, database) = (Workplace::new(), Cluster::shared().database("large_advice"));
@@ -300,18 +302,21 @@ fn malformed_json_in_a_pretty_printed_envelope_costs_one_event() {
         let battle = json!({"battle": {"id": 1338}, "raw_events": &values});
         for (path, envelope) in [("*.data", Value::Object(board)), ("raw_events", battle)] {
             log_case(path);
-            let (work, database) = (Workplace::new(), Cluster::shared().database("pretty_envelope"));
             let text = serde_json::to_string_pretty(&envelope).expect("JSON");
-            let broken = text.replacen("\"TimeStamp\":", "\"TimeStamp:", 1);
-            assert_ne!(text, broken);
-            work.write("dump.json", &broken);
-            let args = ["--events-at", path, "--rejects", "rejects.ndjson", "dump.json"];
-            let run = work.load(&database, &args).expect(3);
-            run.summary().check(&[("events", count), ("inserted", count - 1), ("rejected", 1)]);
-            let file = std::fs::read_to_string(work.path().join("rejects.ndjson")).expect("the rejects");
-            work.write("corrected.ndjson", file.replace("TimeStamp:", "TimeStamp\\\":"));
-            let corrected = work.load(&database, &["--events-at", path, "corrected.ndjson"]).expect(0);
-            corrected.summary().check(&[("inserted", 1), ("rejected", 0)]);
+            // A missing quote, and a missing colon, which only the parser finds.
+            for (key, malformed) in [("\"TimeStamp\":", "\"TimeStamp:"), ("\"EventId\":", "\"EventId\"")] {
+                let (work, database) = (Workplace::new(), Cluster::shared().database("pretty_envelope"));
+                work.write("dump.json", text.replacen(key, malformed, 1));
+                let args = ["--events-at", path, "--rejects", "rejects.ndjson", "dump.json"];
+                let run = work.load(&database, &args).expect(3);
+                run.summary().check(&[("events", count), ("inserted", count - 1), ("rejected", 1)]);
+                let file = std::fs::read_to_string(work.path().join("rejects.ndjson")).expect("the rejects");
+                let escaped = |text: &str| text.replace('"', "\\\"");
+                let corrected = file.replacen(&format!("{} ", escaped(malformed)), &(escaped(key) + " "), 1);
+                work.write("corrected.ndjson", corrected);
+                let corrected = work.load(&database, &["--events-at", path, "corrected.ndjson"]).expect(0);
+                corrected.summary().check(&[("inserted", 1), ("rejected", 0)]);
+            }
         }
     }
 }
@@ -343,5 +348,28 @@ fn entries_after_a_missing_brace_are_not_lost() {
             assert!(reason.contains("bytes around this place, which are not in the reject file"), "{reason}");
             assert_eq!(rejects[0].0["truncated"], json!(true));
         }
+    }
+}
+
+/// After a reject too: entries behind a missing brace are in no count, so the load fails, and the message says why.
+#[test]
+fn entries_behind_a_missing_brace_make_the_load_fail() {
+    let dump = generated(20, 46, 0.0);
+    let entry = |(number, event): (usize, &&[u8])| {
+        let event = str::from_utf8(event).expect("JSON");
+        match number {
+            5 => format!("\"5\":{{\"data\":{}}}", event.replacen("\"TimeStamp\":", "\"TimeStamp:", 1)),
+            10 => format!("\"10\":{{\"data\":{event}"),
+            _ => format!("\"{number}\":{{\"data\":{event}}}"),
+        }
+    };
+    let entries: Vec<String> = lines(&dump).iter().enumerate().map(entry).collect();
+    for (path, open, close) in [("*.data", "{", "}"), ("events.*.data", "{\"x\":1,\"events\":{", "}}")] {
+        let (work, database) = (Workplace::new(), Cluster::shared().database("behind_a_brace"));
+        work.write("board.json", format!("{open}\n{}\n{close}\n", entries.join(",\n")));
+        let run = work.load(&database, &["--events-at", path, "board.json"]).expect(1);
+        let run =
+            run.says(&["the JSON object is not closed", "unless a closing brace is missing among them"]);
+        run.summary().check(&[("events", 11), ("inserted", 10), ("rejected", 1), ("unfinished", 0)]);
     }
 }

@@ -57,9 +57,9 @@ impl EventsAt {
     pub(crate) fn jq_filter(&self, done: usize, is_in_array: bool) -> String {
         let walked = &self.steps[..done.min(self.steps.len())];
         let mut filter = match walked.last() {
-            // An array can be at any place of the path.
+            // An array can be at any place of the path, also at its end.
             Some(PathStep::Member(name)) if is_in_array => {
-                format!(".. | .[{}]? | strings", Value::from(name.as_str()))
+                format!(".. | .[{}]? | ., arrays[] | strings", Value::from(name.as_str()))
             }
             _ if is_in_array => ".. | strings".to_owned(),
             _ => walked.iter().fold(String::new(), |filter, step| match step {
@@ -205,7 +205,8 @@ fn steps_of_beginning(text: &str, may_decode: bool) -> Option<Vec<String>> {
         match letter {
             b'"' => {
                 let end = string_len(after);
-                if may_decode && !may_be_key && matches!(open.last(), Some(Some(_))) {
+                let is_key = may_be_key && matches!(open.last(), Some(Some(_)));
+                if may_decode && !is_key && open.iter().any(Option::is_some) {
                     let inner = steps_in_string(&after[..end.unwrap_or(after.len())]);
                     if let Some(inner) = inner {
                         return Some(steps_of_keys(&open).chain(inner).collect());
@@ -213,7 +214,7 @@ fn steps_of_beginning(text: &str, may_decode: bool) -> Option<Vec<String>> {
                 }
                 let end = end?;
                 rest = after.get(end + 1..)?;
-                if let Some(Some(key)) = open.last_mut().filter(|_| may_be_key) {
+                if let Some(Some(key)) = open.last_mut().filter(|_| is_key) {
                     *key = &after[..end];
                     if *key == "EventId" {
                         break;
@@ -289,7 +290,7 @@ mod tests {
         check("*", 1, false, ".[] | strings");
         check("*.data", 2, false, ".[].data");
         check("a.*", 2, false, ".a[] | strings");
-        check("rows.raw", 2, true, ".. | .[\"raw\"]? | strings");
+        check("rows.raw", 2, true, ".. | .[\"raw\"]? | ., arrays[] | strings");
         check("body.events", 1, false, r#".body | "{\"body\":\(.)}""#);
         check("a.b.c", 2, false, r#".a.b | "{\"a\":{\"b\":\(.)}}""#);
     }
@@ -306,6 +307,7 @@ mod tests {
         check(r#"{"1337":{"posted":true,"data":{"EventId":1}}}"#, Some("*.data"));
         check(r#"{"raw_json":"{\"EventId\":1}"}"#, Some("raw_json"));
         check(r#"{"raw_json":"[{\"a\":{\"EventId\":1}}]"}"#, Some("raw_json.a"));
+        check(r#"{"rows":["{\"EventId\":1}","{\"EventId\":2}"]}"#, Some("rows"));
         check(r#"[{"data":{"EventId":1}}]"#, Some("data"));
         check(r#"[{"EventId":1}]"#, Some("*"));
         check(r#"[[{"EventId":1}],[]]"#, Some("*"));
@@ -337,8 +339,9 @@ mod tests {
         check(r#"{"rows":[{"id":1,"raw":"{\"a\":1,\"EventId\":2"#, Some("rows.raw"));
         check(r#"{"body":"[\n {\"data\":{\"x\":\"\\\"\",\"EventId\":2}}]","c":1"#, Some("body.data"));
         check(r#"{"note":"{x}","text":"EventId","b":{"EventId":"#, Some("b"));
-        // Strings in an array are not read as JSON, and only one level of strings is.
-        check(r#"{"a":["{\"EventId\":1}"#, None);
+        check(r#"{"a":{"n":"{}","b":[1,"x","{\"EventId\":1}"#, Some("a.b"));
+        // Only one level of strings is read as JSON, and none in an array at the top.
+        check(r#"["{\"EventId\":1}"#, None);
         check(r#"{"a":"{\"b\":\"{\\\"EventId\\\":1}\"}"#, None);
         check("no JSON", None);
     }

@@ -1,5 +1,6 @@
 //! Skips unwanted values: validates them without building them.
 
+use crate::event::fault::Fault;
 use crate::event::json::{Cursor, Parsed};
 
 /// Maximum nesting depth of a value that [`Cursor::skip_repeated`] remembers.
@@ -44,6 +45,31 @@ impl Cursor<'_> {
             is_first = false;
         }
         Ok(())
+    }
+
+    /// Fails if a comma, a key and a colon follow, which continue the object before the cursor: it was closed too early.
+    #[inline]
+    pub(crate) fn expect_no_member(&mut self) -> Parsed<()> {
+        if self.peek() == Some(b',') && self.is_before_key() { Err(self.closed_early()) } else { Ok(()) }
+    }
+
+    /// Fails if a closing brace or another member follows the object before the cursor.
+    pub(crate) fn expect_no_rest(&mut self) -> Parsed<()> {
+        if self.peek() == Some(b'}') { Err(self.closed_early()) } else { self.expect_no_member() }
+    }
+
+    #[cold]
+    fn closed_early(&self) -> Fault {
+        self.syntax("an object was closed too early")
+    }
+
+    /// Returns whether a key and a colon follow the comma at the cursor.
+    fn is_before_key(&mut self) -> bool {
+        let place = self.place();
+        self.at += 1;
+        let is_key = self.peek() == Some(b'"') && self.string().is_ok() && self.peek() == Some(b':');
+        self.return_to(place);
+        is_key
     }
 
     /// Skips a value whose text is mostly the same each time, such as LifetimeStatistics, a third of all bytes. A value

@@ -3,11 +3,12 @@
 //! Invariant: the events before malformed JSON are passed on, and the place of the malformed text is noted.
 
 use crate::event::fault::{Fault, FaultKind};
+use crate::event::field::Field;
 use crate::event::forms::envelope::{EventsAt, PathStep};
 use crate::event::forms::reject_record;
 use crate::event::json::{Cursor, CursorPlace, Parsed};
 use crate::event::kill_event::Event;
-use crate::event::line::{Each, guessed_path, line, read_decoded, read_event, read_top};
+use crate::event::line::{Each, guessed_path, line, read_decoded, read_event};
 use crate::event::parse;
 use crate::event::rules::{Enclosing, ReadRules, SERVER_KEYS};
 use crate::event::server::Server;
@@ -31,11 +32,19 @@ pub(crate) struct MalformedPlace {
     /// The start of the first member beside the path that may hold events, after the last value that was read on the path. If
     /// a brace is missing, the members after it are inside that value.
     beside: Cell<Option<usize>>,
+    /// The start of the last member on the path, if members with keys of an event follow it. If there is a brace too many, they
+    /// are the rest of its event.
+    cut: Cell<Option<usize>>,
 }
 
 impl MalformedPlace {
     pub(crate) fn get(&self) -> Option<(Option<usize>, usize)> {
         self.place.get()
+    }
+
+    /// Returns the start of the text that belongs elsewhere if the object around it was closed too early.
+    fn misplaced(&self) -> Option<usize> {
+        self.cut.get().or(self.beside.get())
     }
 
     /// Notes a place, unless one further inside is known.
@@ -62,6 +71,9 @@ impl MalformedPlace {
         if read.is_err() {
             self.note(Some(element.0), element.1);
         }
+        // The brackets of the elements match.
+        self.beside.set(None);
+        self.cut.set(None);
         read
     }
 }
@@ -81,8 +93,12 @@ struct Members {
     is_partly_read: bool,
     /// The start of the last member.
     last: usize,
+    /// The start of the last member on the path, if it is an object.
+    last_found: Option<usize>,
     /// The start of the first object or array beside the path, after a value on the path.
     beside: Option<usize>,
+    /// The start of the last member on the path, if it is an object and a member with a key of an event follows it.
+    cut: Option<usize>,
 }
 
 impl Members {
@@ -92,6 +108,11 @@ impl Members {
         let mut key = cursor.first_key()?;
         while let Some(name) = key {
             let fits = step.fits(&name);
+            let is_server = SERVER_KEYS.contains(&&*name);
+            let is_of_event = !self.found.is_empty() && !is_server && Field::of(&name) != Field::Other;
+            if is_of_event {
+                self.cut = self.last_found;
+            }
             if fits {
                 // The last of several equal keys counts.
                 if matches!(step, PathStep::Member(_)) {
@@ -99,8 +120,11 @@ impl Members {
                 }
                 bound_elements(self.found.len())?;
                 self.found.push(cursor.place());
+                if !is_of_event {
+                    self.last_found = (cursor.peek() == Some(b'{')).then_some(self.last);
+                }
             }
-            if SERVER_KEYS.contains(&&*name) {
+            if is_server {
                 self.server = self.server.or(parse::named_server(cursor)?);
             } else {
                 self.is_event |= name == "EventId";
@@ -146,10 +170,15 @@ impl Walk<'_, '_> {
                 }
                 Ok(())
             }
-            (_, []) => read_top(cursor, event, self.rules, context, self.malformed, each),
             (Some(b'['), _) => self.malformed.elements(cursor, |cursor, index| {
-                self.read(cursor, event, steps, Enclosing { index: Some(index), ..context }, &mut *each)
+                let context = Enclosing { index: Some(index), is_member: false, ..context };
+                // An array in the array at the end of the path is no array of events.
+                if steps.is_empty() && cursor.peek() != Some(b'"') {
+                    return read_event(cursor, event, self.rules, context, &mut &mut *each);
+                }
+                self.read(cursor, event, steps, context, &mut *each)
             }),
+            (_, []) => read_event(cursor, event, self.rules, context, &mut &mut *each),
             (Some(b'{'), [step, tail @ ..]) => self.member(cursor, event, (step, tail), context, each),
             _ => self.nothing(cursor, steps.len(), context, each),
         }
@@ -167,8 +196,8 @@ impl Walk<'_, '_> {
         let mut members = Members::default();
         // A lone surrogate beside the events does not matter, and one in an event is found when that is read.
         let scanned = cursor.leniently(|cursor| members.read(cursor, step));
-        let Members { server, found, is_event, has_raw, is_partly_read, last, beside } = members;
-        let inside = Enclosing { server: context.server.or(server), ..context };
+        let Members { server, found, is_event, has_raw, is_partly_read, last, beside, cut, .. } = members;
+        let inside = Enclosing { server: context.server.or(server), is_member: true, ..context };
         if let Err(fault) = scanned {
             let ends_after_member = cursor.peek().is_none()
                 && cursor.at() >= last
@@ -200,9 +229,16 @@ impl Walk<'_, '_> {
             return self.nothing(cursor, tail.len() + 1, context, each);
         }
         self.found(cursor, event, found, tail, inside, each)?;
-        self.malformed.beside.set(self.malformed.beside.get().or(beside));
+        let MalformedPlace { beside: inner_beside, cut: inner_cut, .. } = self.malformed;
+        inner_beside.set(inner_beside.get().or(beside));
+        inner_cut.set(inner_cut.get().or(cut));
         cursor.return_to(end);
-        Ok(())
+        match self.malformed.misplaced() {
+            Some(start) if !context.is_member => {
+                cursor.expect_no_rest().inspect_err(|_| self.malformed.note(context.index, start))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Reads the values on the path of an object.
@@ -217,6 +253,7 @@ impl Walk<'_, '_> {
     ) -> Parsed<()> {
         for member in found {
             self.malformed.beside.set(None);
+            self.malformed.cut.set(None);
             cursor.return_to(member);
             cursor.peek();
             self.read(cursor, event, steps, context, &mut *each)?;

@@ -3,7 +3,7 @@
 //! Invariant: cuts depend only on the text, not on the size of its pieces. The exceptions are [`Cutter::settle`], which the
 //! caller uses when input is slow, and [`Cutter::cut_off`], for text whose end is missing.
 
-mod ending;
+pub(crate) mod ending;
 
 use crate::input::buffers::LargePermit;
 use std::mem;

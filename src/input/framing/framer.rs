@@ -11,15 +11,18 @@
 //!   the path is a span, and other members are passed over.
 //! - An object on the path that spans several lines is split in the same way if it contains malformed JSON.
 //! - Malformed JSON extends to the end of the line that it begins in. If it spans several lines, it includes
-//!   the following more deeply indented lines and its closing bracket.
+//!   the following more deeply indented lines and its closing bracket. In an array it includes the lines that begin with the
+//!   rest of a string.
 //!
 //! Invariant: spans depend only on the text, not on where it is split, except for [`Ahead::Settle`] and [`Ahead::CutOff`].
 //!
 //! Invariant: the time is linear in the text, because scans without a result are limited by the amount framed.
 
+pub(crate) mod division;
 pub(crate) mod ending;
 pub(crate) mod envelope;
 pub(crate) mod lines;
+pub(crate) mod members;
 pub(crate) mod recovery;
 pub(crate) mod separators;
 
@@ -27,7 +30,7 @@ use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use crate::input::framing::framer::envelope::{Aside, EnvelopeLevel, EnvelopeSoFar};
+use crate::input::framing::framer::envelope::{Aside, EnvelopeLevel, EnvelopeSoFar, ValueEnd};
 use crate::input::framing::framer::recovery::Skipping;
 use crate::input::framing::framer::separators::{ends_in_mark, is_space, skip_separators};
 use crate::input::framing::path::{EventPath, Surroundings};
@@ -122,6 +125,8 @@ pub(crate) struct Framer {
     /// The objects and arrays of an envelope around `start`, outermost first. If the last one is an array, `array` is its
     /// next index.
     levels: Vec<EnvelopeLevel>,
+    /// Whether a text that matters came after values of its object.
+    has_late_note: bool,
     /// The member of an envelope that is being passed over.
     aside: Option<Aside>,
     envelope: EnvelopeSoFar,
@@ -159,6 +164,7 @@ impl Framer {
             skipping: None,
             path,
             levels: Vec::new(),
+            has_late_note: false,
             aside: None,
             envelope: EnvelopeSoFar::default(),
             wasted: 0,
@@ -172,6 +178,11 @@ impl Framer {
     pub(crate) fn is_open(&self) -> bool {
         let may_be_sound = !self.array_faulty || self.envelope.unread > 0;
         (self.array.is_some() || !self.levels.is_empty()) && may_be_sound
+    }
+
+    /// Returns whether a part of the open envelope may hold values that are in no span, if a closing brace is missing before.
+    pub(crate) fn may_lack_values(&self) -> bool {
+        self.envelope.unread + self.envelope.last_bytes > 0
     }
 
     /// Returns the number of lines in the framed part of the text.
@@ -242,9 +253,11 @@ impl Framer {
             Some(b']') => self.leave(text, at + 1),
             // A new line without a preceding comma: the array was truncated, and the next lines are not its elements.
             Some(b'{' | b'[') if self.joint.needs_comma && !self.joint.comma && self.joint.line_feed => {
+                let is_unread = self.envelope.unread > 0;
+                let unclosed = is_unread.then(|| self.unclosed(text, at, at));
+                self.leave_envelope();
                 self.array = None;
-                self.levels.clear();
-                self.envelope.unread = 0;
+                return unclosed;
             }
             Some(_) => self.scan = Some(ValueScan::new(at)),
         }
@@ -262,23 +275,22 @@ impl Framer {
         let scanned = self.fault.map_or_else(|| scan.advance(window), Scanned::Fault);
         let may_end = scan.may_end();
         Some(match scanned {
-            // One closing bracket too many ends an envelope early.
-            Scanned::End(end)
-                if self.path.is_some()
-                    && self.array.is_none()
-                    && self.levels.is_empty()
-                    && memchr(b'\n', &window[start..end]).is_some() =>
-            {
-                match self.ends_early(text, end - 1, ahead) {
-                    None => {
-                        self.scan = Some(ValueScan::new(start));
-                        Framed::More
-                    }
-                    Some(true) if self.enter_envelope(&window[..end]) => return None,
-                    Some(_) => self.part(text, start, end, end),
+            Scanned::End(end) => match self.value_end(text, start, end, ahead) {
+                ValueEnd::Open => {
+                    self.scan = Some(ValueScan::ended(end));
+                    Framed::More
                 }
-            }
-            Scanned::End(end) => self.part(text, start, end, end),
+                ValueEnd::At(end) => self.part(text, start, end, end),
+                ValueEnd::TooEarly(rest) => {
+                    let is_spread = memchr(b'\n', &window[start..end]).is_some();
+                    if is_spread && !self.scans_too_much() && self.enter_envelope(&window[..end]) {
+                        self.wasted += (end - start) as u64;
+                    } else {
+                        self.fault = Some(rest);
+                    }
+                    return None;
+                }
+            },
             // The rest of the line is too long to hold. The values before the fault are framed one by one.
             Scanned::Fault(_)
                 if is_full && memchr(b'\n', &window[start..]).is_none() && self.enter_envelope(window) =>
@@ -290,7 +302,7 @@ impl Framer {
             Scanned::Fault(fault)
                 if !is_known
                     && !self.scans_too_much()
-                    && memchr(b'\n', &window[start..fault]).is_some()
+                    && memchr(b'\n', window[start..fault].trim_ascii_end()).is_some()
                     && self.enter_envelope(&window[..fault]) =>
             {
                 self.wasted += (fault - start) as u64;

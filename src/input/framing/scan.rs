@@ -31,6 +31,8 @@ enum Within {
     Escaped,
     /// In a number or a literal that is the whole value.
     Bare,
+    /// After the value.
+    Ended,
 }
 
 /// The result of a scan.
@@ -48,6 +50,11 @@ impl ValueScan {
     /// Creates a scan of the value that begins at `start`.
     pub(crate) fn new(start: usize) -> Self {
         Self { at: start, depth: 0, arrays: 0, previous: 0, within: Within::Outside }
+    }
+
+    /// Creates the scan of a value that was found to end before `end`. It finds the same end again.
+    pub(crate) fn ended(end: usize) -> Self {
+        Self { within: Within::Ended, ..Self::new(end) }
     }
 
     /// Returns whether the value may end with the text: it is a number or a literal.
@@ -76,6 +83,7 @@ impl ValueScan {
             Within::String => self.string(text),
             Within::Escaped => self.escaped(text),
             Within::Bare => Some(self.bare(text)),
+            Within::Ended => Some(Scanned::End(self.at)),
         }
     }
 

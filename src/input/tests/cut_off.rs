@@ -5,7 +5,8 @@ use std::{fs, io};
 use crate::input::reader::{ReaderShape, spawn_reader};
 use crate::input::segmenter::{Next, Segmenter};
 use crate::input::source::Source;
-use crate::input::tests::envelopes::path;
+use crate::input::tests::envelopes::{check as check_spans, path};
+use crate::input::tests::forms::cut_at;
 use crate::input::tests::{Bench, check, gzip, limits, one_buffer, show};
 use crate::sync::channel::never;
 
@@ -163,4 +164,45 @@ fn a_text_that_ends_in_an_array_or_an_envelope_is_cut_off() {
         bench.end();
         assert_eq!(bench.all(), [format!("0: line 1 at 0 {text:?}"), "end".to_owned()], "{text}");
     }
+}
+
+/// A missing closing brace puts the members after it into another one, so the message does not say that they were read.
+#[test]
+fn an_envelope_without_a_closing_brace_may_lack_values() {
+    let kept = "{\"1\":{\"d\":{}},\"2\":{\"d\":{},\"3\":{\"d\":{}}}";
+    let mut bench = Bench::new(limits(999, 999), ReaderShape::default());
+    bench.segmenter = bench.segmenter.following(Some(path("*.d")));
+    bench.send(format!("{kept}\n"));
+    bench.end();
+    let failure = "<stdin>:1: the JSON object is not closed: the input ends in it; all whole events before that were read, \
+                   unless a closing brace is missing among them\nhint: get the whole file, or add the missing brace, and \
+                   run the same command again";
+    assert_eq!(bench.all(), expected(kept, failure));
+}
+
+/// With or without malformed JSON before, which does not include the end of the envelope.
+#[test]
+fn an_envelope_that_ends_after_a_missing_brace_is_open() {
+    let is_open = |events_at: &str, text: &str| {
+        cut_at(text.as_bytes(), Some(&path(events_at)), limits(1 << 20, 1 << 20), &[7]).1
+    };
+    let entries =
+        "\"1\":{\"data\":{}},\n\"2\":{\"data\":{\"a:2}},\n\"3\":{\"data\":{},\n\"4\":{\"data\":{}}\n";
+    assert!(is_open("*.data", &format!("{{\n{entries}}}\n")));
+    assert!(is_open("e.*.data", &format!("{{\"x\":1,\"e\":{{\n{entries}}}}}\n")));
+    let end = "{\n\"1\":{\"data\":{}},\n\"2\":{\"data\":{\"a:2}}}\n";
+    assert!(!is_open("*.data", end), "its end is in the malformed JSON");
+}
+
+/// After a closing brace too many, they are beside the path. After a missing one, the next envelope begins in an array.
+#[test]
+fn the_bytes_of_members_that_were_not_read_are_noted() {
+    let entry = format!("{{\"data\":{{\"a\":\"{}\"}}}}", "y".repeat(60));
+    let (read, unread) = (format!("1/2 {entry}"), format!("1/1 }}}}({} unread)", 2 * entry.len()));
+    let text = format!("{{\"e\":{{\"1\":{entry},\"2\":{entry}}},\"3\":{entry},\"4\":{entry}}}}}\n{{}}\n");
+    check_spans("e.*.data", &text, 100, &[&read, &read, &unread, "2 {}"]);
+    let beside = format!("{{\"b\":\"{}\"}}", "z".repeat(90));
+    let text = format!("{{\"e\":[\n{{\"d\":{{\"a\":1}},\n\"x\":{beside}}}\n{{\"e\":[{{}}]}}\n");
+    let unread = format!("4[1]/1e ({} unread)", beside.len());
+    check_spans("e.d", &text, 60, &["2[0]/2 {\"a\":1}", &unread, "4 {\"e\":[{}]}"]);
 }

@@ -54,7 +54,7 @@ fn shown(segments: &[Segment]) -> Vec<String> {
 
 /// Checks the spans of a text, however it arrives and in segments of any size.
 #[track_caller]
-fn check(events_at: &str, text: &str, value_max: usize, expected: &[&str]) {
+pub(super) fn check(events_at: &str, text: &str, value_max: usize, expected: &[&str]) {
     for segment_bytes in [1, 70, 1 << 20] {
         for piece in [1, 7, 1 << 20] {
             let limits = limits(segment_bytes, value_max);
@@ -204,7 +204,7 @@ fn malformed_json_in_envelopes_of_several_lines_costs_one_value() {
     }
     for (bad, rejected) in [
         ("{\"data\":{\"a:2}},", &["3/1 {\"data\":{\"a:2}},"][..]),
-        ("{\"data\":{\"a\":2}}},", &["3/1 {\"data\":{\"a\":2}}", "3/1 },"]),
+        ("{\"data\":{\"a\":2}}},", &["3/1 {\"data\":{\"a\":2}}}"]),
     ] {
         let text = format!("{{\n\"1\":{{\"data\":{{}}}},\n\"2\":{bad}\n\"3\":{{\"data\":{{}}}}\n}}\n{{}}\n");
         let mut expected = vec!["2/1 {\"data\":{}}"];
@@ -215,6 +215,25 @@ fn malformed_json_in_envelopes_of_several_lines_costs_one_value() {
     let text = "{\"e\":[\n{\"a\":1},\n{\"a:2},\n{\"a\":3}\n]}\n{}\n";
     let expected = ["2[0]/1e {\"a\":1}", "3[1]/1e {\"a:2},", "4[2]/1e {\"a\":3}", "6 {}"];
     check("e", text, 1 << 20, &expected);
+    // The next line begins with the end of the envelope.
+    let text = "{\"e\":[\n{\"a\":1},\n{\"b\":{\n]}\n{}\n";
+    check("e", text, 1 << 20, &["2[0]/1e {\"a\":1}", "3[1]/1e {\"b\":{", "5 {}"]);
+    let bad = "{\n  ] \"a\": 1,\n    \"b\": 2\n  }";
+    let text = format!("{{\"e\": [\n  {bad},\n  {{}}\n]}}\n{{}}\n");
+    check("e", &text, 1 << 20, &[&format!("2[0]/1e {bad}"), "6[1]/1e {}", "8 {}"]);
+}
+
+/// A closing brace too many closes the envelope early. The value before it may be a part of one, so the brace belongs to it.
+#[test]
+fn a_closing_brace_too_many_belongs_to_its_value() {
+    let two = "{\n    \"data\": {\"a\": {}},\n    \"b\": [1]\n    }\n  }";
+    let text =
+        format!("{{\n  \"1\": {{\"data\": {{}}}},\n  \"2\": {two},\n  \"3\": {{\"data\": {{}}}}\n}}\n{{}}\n");
+    let second = format!("3/1 {two}");
+    let expected = ["2/1 {\"data\": {}}", second.as_str(), "8/1 {\"data\": {}}", "10 {}"];
+    for value_max in [80, 1 << 20] {
+        check("*.data", &text, value_max, &expected);
+    }
 }
 
 /// The members after a missing brace are inside another one. Their bytes are noted, and the next envelope is read.

@@ -279,6 +279,39 @@ fn malformed_json_costs_one_line_or_one_value() {
     check("no JSON\n\n{}\n", &["1 no JSON", "3 {}"]);
 }
 
+/// The text after it continues the object.
+#[test]
+fn an_object_that_is_closed_too_early_is_one_text_with_its_rest() {
+    check(
+        "[\n{\"a\":1},\n{\"b\":{}},\"c\":2},\n{\"d\":3}\n]\n",
+        &["2[0] {\"a\":1}", "3[1] {\"b\":{}},\"c\":2},", "4[2] {\"d\":3}"],
+    );
+    let early = "{\n  \"a\": 1\n  },\n  \"b\": 2\n}";
+    check(&format!("{early}\n{{}}\n"), &[&format!("1 {early}"), "6 {}"]);
+    check("{\"a\":1},\n\"b\":2}\n{}\n", &["1 {\"a\":1},\n\"b\":2}", "3 {}"]);
+    check("{\n  \"a\": 1\n},\n\"b\": 2\n}\n{}\n", &["1 {\n  \"a\": 1\n},\n\"b\": 2\n}", "6 {}"]);
+    // A string that is no key, and a brace too many at the end.
+    check("[\n{},\"b\",\n{}},\n{}\n]\n", &["2[0] {}", "2[1] \"b\"", "3[2] {}}", "4[3] {}"]);
+}
+
+/// A line feed in a string. The next line is the rest of the element.
+#[test]
+fn an_element_that_is_cut_off_is_one_text_with_its_rest() {
+    check(
+        "[\n{\"a\":1},\n{\"b\":\"x\ny\",\"c\":[{\"d\":1}]},\n{\"e\":3}\n]\n",
+        &["2[0] {\"a\":1}", "3[1] {\"b\":\"x\ny\",\"c\":[{\"d\":1}]},", "5[2] {\"e\":3}"],
+    );
+    check(
+        "[\n  {\n    \"b\": \"x\ny\",\n    \"c\": 1\n  },\n  {}\n]\n",
+        &["2[0] {\n    \"b\": \"x\ny\",\n    \"c\": 1\n  }", "7[1] {}"],
+    );
+    // The rest alone is one text too.
+    check(
+        "[\n{\"a\":1},\ner\":[{},{}]},\n{\"b\":2}\n]\n",
+        &["2[0] {\"a\":1}", "3[1] er\":[{},{}]},", "4[2] {\"b\":2}"],
+    );
+}
+
 #[test]
 fn an_array_may_be_longer_than_a_value() {
     let event = format!("{{\"a\":\"{}\"}}", "x".repeat(50));

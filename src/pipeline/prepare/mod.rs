@@ -3,6 +3,7 @@
 //! Invariant: memory per segment is bounded by its size, whatever it contains. Rows and rejects beyond that are recreated
 //! from the text when needed.
 
+mod divided;
 pub(crate) mod first_values;
 pub(crate) mod parts;
 pub(crate) mod prepared;

@@ -114,6 +114,8 @@ pub(crate) struct SegmentParts {
     pub(crate) places: Vec<EventPlace>,
     /// The first event with an implausible id for its server.
     pub(crate) implausible: Option<i64>,
+    /// The starts of the malformed values of several lines, in order.
+    pub(crate) malformed: Vec<usize>,
 }
 
 impl SegmentParts {
@@ -127,6 +129,7 @@ impl SegmentParts {
             rows_bytes_max,
             places: Vec::new(),
             implausible: None,
+            malformed: Vec::new(),
         }
     }
 
@@ -284,25 +287,37 @@ impl SegmentParts {
                 }
             }
         });
-        match result {
-            Ok(end) => Some(end),
+        let MalformedValue { fault, element } = match result {
+            Ok(end) => return Some(end),
+            Err(malformed) => malformed,
+        };
+        let element = element.filter(|(_, place)| {
+            self.discard_from(base + place, stored);
             // Without an event among them, the elements are probably no elements, as in a line of a log.
-            Err(MalformedValue { fault, element: Some((index, start)) }) if self.places.len() > stored => {
-                let line = at.first_line + at.line_at(text, start);
-                self.reject_text(base + start..span.range.end, line, index, span.fault(fault, context));
-                None
-            }
-            Err(MalformedValue { fault, .. }) => {
-                self.events = events;
-                self.places.truncate(stored);
-                self.rows.truncate(stored);
-                self.fresh.clear();
-                let line = at.first_line + value_line;
-                let fault = span.fault(fault, context);
-                self.reject_text(base + start..span.range.end, line, context.index, fault);
-                None
-            }
+            self.places.len() > stored
+        });
+        let (index, place) = element.unwrap_or((context.index, start));
+        if element.is_none() {
+            self.discard_from(0, stored);
         }
+        self.events = events + (self.places.len() - stored + self.fresh.len()) as u64;
+        let feeds = memchr::memchr_iter(b'\n', &text.as_bytes()[start..place]).count() as u64;
+        let line = at.first_line + value_line + feeds;
+        self.reject_text(base + place..span.range.end, line, index, span.fault(fault, context));
+        if start == 0 && text.contains('\n') {
+            self.malformed.push(base);
+        }
+        None
+    }
+
+    /// Discards the values of the current text from byte `start` of the segment on. `stored` events come before the text.
+    fn discard_from(&mut self, start: usize, stored: usize) {
+        let before = self.places[stored..].iter().rposition(|place| (place.start as usize) < start);
+        let kept = before.map_or(stored, |last| stored + last + 1);
+        self.places.truncate(kept);
+        self.rows.truncate(kept);
+        let before = self.fresh.iter().rposition(|reject| reject.text.start < start);
+        self.fresh.truncate(before.map_or(0, |last| last + 1));
     }
 
     /// Rejects a text that is not JSON. It counts as one event.

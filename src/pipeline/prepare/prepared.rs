@@ -22,6 +22,9 @@ const HELD_BYTES_MAX: usize = 16 << 20;
 /// Rows below this size are always held.
 const HELD_ROWS_MIN: usize = 4 << 20;
 
+/// The maximum number of times that malformed values are divided further. A path has at most as many steps.
+const DIVISIONS_MAX: usize = 16;
+
 /// The maximum count of rejects before the first event, which is enough to abandon an input.
 const REJECTS_COUNTED_MAX: usize = 1000;
 
@@ -208,15 +211,13 @@ impl Prepared {
 impl Preparer {
     /// Parses and encodes the values of a segment.
     pub fn prepare(&self, mut segment: Segment, hash: SegmentHash) -> Prepared {
-        let mut parts =
-            SegmentParts::new(HELD_BYTES_MAX.saturating_sub(segment.bytes.len()).max(HELD_ROWS_MIN));
-        if segment.bytes.is_permitted() {
-            parts.rows.reserve(LARGE_CAPACITY);
-        }
-        if let Some(bytes) = segment.oversized {
-            parts.reject_oversized(self, &segment, bytes);
-        } else {
-            parts.read(self, &segment, None);
+        let mut parts = self.parts(&segment);
+        for _ in 0..DIVISIONS_MAX {
+            let Some(spans) = self.divided(&segment, &parts.malformed) else { break };
+            segment.spans = Some(spans);
+            // Frees the rows before they are encoded again.
+            drop(parts);
+            parts = self.parts(&segment);
         }
         let SegmentParts { events, rejects, mut rows, places, implausible, .. } = parts;
         let places = Arc::new(places);
@@ -249,6 +250,21 @@ impl Preparer {
             preparer,
             _emptied: emptied,
         }
+    }
+
+    /// Reads the values of a segment.
+    fn parts(&self, segment: &Segment) -> SegmentParts {
+        let mut parts =
+            SegmentParts::new(HELD_BYTES_MAX.saturating_sub(segment.bytes.len()).max(HELD_ROWS_MIN));
+        if segment.bytes.is_permitted() {
+            parts.rows.reserve(LARGE_CAPACITY);
+        }
+        if let Some(bytes) = segment.oversized {
+            parts.reject_oversized(self, segment, bytes);
+        } else {
+            parts.read(self, segment, None);
+        }
+        parts
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of preparing segments.
 
+mod malformed;
 mod strings;
 
 use crate::database::store::SegmentCounts;

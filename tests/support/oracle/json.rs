@@ -69,6 +69,9 @@ pub(super) fn first_value(text: &[u8]) -> Option<(&[u8], &[u8])> {
     if !is_bracketed && !rest.first().is_none_or(u8::is_ascii_whitespace) {
         return None;
     }
+    if is_closed_early(value, rest) {
+        return None;
+    }
     let between = rest.iter().take_while(|byte| b" \t\r\x1e".contains(byte)).count();
     let mut rest = &rest[between..];
     // A comma may end a line.
@@ -82,6 +85,16 @@ pub(super) fn first_value(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((value, rest))
 }
 
+/// Whether a comma, a key and a colon follow an object, which had a brace too many.
+fn is_closed_early(value: &[u8], rest: &[u8]) -> bool {
+    let key = || {
+        let key = rest.trim_ascii_start().strip_prefix(b",")?.trim_ascii_start();
+        let length = key.starts_with(b"\"").then(|| string_length(key))??;
+        key.get(length..)?.trim_ascii_start().first()
+    };
+    value.trim_ascii_start().starts_with(b"{") && key() == Some(&b':')
+}
+
 /// The elements of an array before the first one that is invalid JSON. None if the text does not begin with an array.
 pub(super) fn elements_before_fault(text: &[u8]) -> Option<Vec<Element>> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
@@ -93,6 +106,9 @@ pub(super) fn elements_before_fault(text: &[u8]) -> Option<Vec<Element>> {
             return Some(elements);
         }
         let (value, after) = rest.split_at(values.byte_offset());
+        if is_closed_early(value, after) {
+            return Some(elements);
+        }
         // In an array, as the depth counts.
         let Some(mut found) = parse(&[b"[", value, b"]"].concat()) else { return Some(elements) };
         let Some(element) = found.pop() else { return Some(elements) };

@@ -7,13 +7,11 @@ use std::sync::Arc;
 
 use memchr::memrchr;
 
+use crate::input::framing::framer::members::{Following, MemberHead, skip_between};
 use crate::input::framing::framer::separators::is_space;
 use crate::input::framing::framer::{Ahead, Framed, Framer, Joint};
 use crate::input::framing::path::{EventPath, Surroundings};
 use crate::input::framing::scan::{DEPTH_MAX, Scanned, ValueScan};
-
-/// The maximum number of separators examined after the end of an envelope.
-const LOOK_AHEAD_BYTES: usize = 4 << 10;
 
 /// The maximum length of a text that matters for events, with its quotes, in bytes.
 const NOTE_BYTES_MAX: usize = 64;
@@ -30,6 +28,11 @@ pub(crate) struct EnvelopeLevel {
 }
 
 impl EnvelopeLevel {
+    /// Creates the level around a value that was taken out of an envelope.
+    pub(crate) fn around(inside: &Arc<Surroundings>, index: Option<u64>) -> Self {
+        Self { inside: Arc::clone(inside), index, has_value: true }
+    }
+
     /// Returns whether it is an array or an element of one.
     pub(crate) fn is_in_array(&self) -> bool {
         self.inside.is_element || self.index.is_some()
@@ -50,7 +53,8 @@ pub(crate) struct EnvelopeSoFar {
     counts_aside: bool,
     /// The bytes of such members.
     pub(crate) unread: u64,
-    /// The bytes of the last span, if it is an object around values. If a brace is missing, it may hold other members.
+    /// The bytes of the last value on the path, if it is an object around values. If a brace is missing, it may hold other
+    /// members.
     pub(crate) last_bytes: u64,
 }
 
@@ -75,14 +79,15 @@ impl Aside {
     }
 }
 
-/// The start of a member of an object.
-enum MemberHead<'t> {
-    /// Its key, and the offset of its value.
-    Value(&'t [u8], usize),
-    /// The text ends before the value.
+/// How a value ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ValueEnd {
+    /// More text is needed.
     Open,
-    /// The text is not JSON, as the byte at this offset shows.
-    Malformed(usize),
+    /// At this offset. A closing brace too many after an object belongs to it: the object may be a part of one.
+    At(usize),
+    /// Before its rest, as after a closing brace too many in it. The byte at this offset shows that.
+    TooEarly(usize),
 }
 
 impl Framer {
@@ -130,9 +135,8 @@ impl Framer {
         let index = self.levels.pop().and_then(|level| level.index);
         self.array = index.map(|index| index + 1);
         self.joint = Joint { needs_comma: true, ..Joint::default() };
-        self.envelope.last_bytes = 0;
         if self.levels.is_empty() {
-            self.envelope.unread = 0;
+            (self.envelope.unread, self.envelope.last_bytes) = (0, 0);
         }
         self.move_to(text, end);
     }
@@ -155,7 +159,7 @@ impl Framer {
             self.joint = Joint::default();
             self.levels.clear();
             self.aside = None;
-            self.envelope.unread = 0;
+            (self.envelope.unread, self.envelope.last_bytes) = (0, 0);
         }
     }
 
@@ -197,7 +201,7 @@ impl Framer {
             None if ahead == Ahead::Nothing => return self.skip_to(text, at).or(Some(Framed::End)),
             None => return Some(Framed::More),
             Some(b'{' | b'[') if at > self.start && self.is_outside(text, at) => {
-                return Some(self.unclosed(text, at));
+                return Some(self.unclosed(text, at - 1, at));
             }
             Some(_) => {}
         }
@@ -208,10 +212,13 @@ impl Framer {
         let is_full = window.len() - at > self.value_max_bytes;
         match window.get(at) {
             None => return Some(Framed::More),
-            Some(b'}') => match self.ends_early(text, at, ahead) {
-                None => return Some(Framed::More),
-                Some(true) => self.malformed(at, at),
-                Some(false) => self.leave(text, at + 1),
+            Some(b'}') if self.is_in_object() => self.leave(text, at + 1),
+            Some(b'}') => match Following::of(text, at + 1, ahead) {
+                Following::Unknown => return Some(Framed::More),
+                Following::Member(_) => self.malformed(at, at),
+                // The members beside the path may belong into the object that was closed too early.
+                Following::Brace(_) if self.envelope.unread > 0 => self.malformed(at, at),
+                _ => self.leave(text, at + 1),
             },
             Some(b'"') => match MemberHead::of(window, at) {
                 MemberHead::Value(key, value) => self.begin_member(text, key, value),
@@ -230,25 +237,45 @@ impl Framer {
         self.joint.line_feed && self.column_of(text, at) <= self.envelope.column
     }
 
-    /// Returns whether the bracket at `at` closes the outermost value, but a comma and another member follow, or none if more
-    /// text is needed.
-    pub(crate) fn ends_early(&self, text: &[u8], at: usize, ahead: Ahead) -> Option<bool> {
-        if self.levels.len() > 1 || self.levels.iter().any(|level| level.index.is_some()) {
-            return Some(false);
+    /// Returns whether the innermost object is a member of another one, so that another member may follow it.
+    fn is_in_object(&self) -> bool {
+        self.levels.len() > 1 && self.levels.last().is_some_and(|level| level.index.is_none())
+    }
+
+    /// Returns how the value from `start` to `end` ends, as the text after it shows.
+    pub(crate) fn value_end(&self, text: &[u8], start: usize, end: usize, ahead: Ahead) -> ValueEnd {
+        let is_element = self.array.is_some();
+        let is_member = !is_element && !self.levels.is_empty();
+        let matters = match text[start] {
+            b'{' => !(is_member && self.is_in_object()),
+            b'[' => false,
+            _ => is_element,
+        };
+        if !matters {
+            return ValueEnd::At(end);
         }
-        let following = &text[at + 1..text.len().min(at + 1 + LOOK_AHEAD_BYTES)];
-        let next = skip_between(following, 0);
-        match following.get(next) {
-            None if ahead == Ahead::More && following.len() < LOOK_AHEAD_BYTES => None,
-            Some(b'"') => Some(following[..next].contains(&b',')),
-            _ => Some(false),
+        let is_object = text[start] == b'{';
+        match Following::of(text, end, ahead) {
+            Following::Unknown => ValueEnd::Open,
+            Following::Brace(after) if is_object && after - start <= self.value_max_bytes => {
+                // The brace closes the object around a member, unless that is closed again, or has another member.
+                match Following::of(text, after, ahead) {
+                    _ if !is_member => ValueEnd::At(after),
+                    Following::Unknown => ValueEnd::Open,
+                    Following::Member(_) | Following::Brace(_) => ValueEnd::At(after),
+                    Following::Text(_) | Following::Other => ValueEnd::At(end),
+                }
+            }
+            Following::Member(key) if is_object && !is_member => ValueEnd::TooEarly(key),
+            Following::Text(rest) if !is_object => ValueEnd::TooEarly(rest),
+            _ => ValueEnd::At(end),
         }
     }
 
-    /// Leaves an envelope that is not closed before the value at `at`. The separator before that is the place of the fault.
-    fn unclosed(&mut self, text: &[u8], at: usize) -> Framed {
+    /// Leaves an envelope that is not closed before the value at `at`. The text from `start` to there is the place of the fault.
+    pub(crate) fn unclosed(&mut self, text: &[u8], start: usize, at: usize) -> Framed {
         let unread = self.envelope.unread + self.envelope.last_bytes;
-        let mut framed = self.part(text, at - 1, at, at);
+        let mut framed = self.part(text, start, at, at);
         if let Framed::Span { span, .. } = &mut framed {
             span.unread = Some(unread);
         }
@@ -258,12 +285,15 @@ impl Framer {
 
     /// Begins the value of a member.
     fn begin_member(&mut self, text: &[u8], key: &[u8], value: usize) {
+        // The malformed JSON before a member did not include the end of the envelope.
+        self.array_faulty &= self.levels.first().is_some_and(|level| level.index.is_some());
         let (Some(path), Some(level)) = (&self.path, self.levels.last_mut()) else { return };
         self.joint = Joint::default();
         // The steps of the values include that of the key.
         let step = path.steps.get(level.inside.steps.saturating_sub(1));
         if step.is_some_and(|step| fits(step.as_deref(), key)) {
             level.has_value = true;
+            self.envelope.last_bytes = 0;
             self.scan = Some(ValueScan::new(value));
         } else {
             self.envelope.counts_aside = level.has_value && matches!(text[value], b'{' | b'[');
@@ -334,39 +364,11 @@ impl Framer {
         if let Some(text) = value.filter(|text| (path.is_note)(text))
             && level.inside.note.is_none()
         {
+            self.has_late_note |= level.has_value;
             let note = Some(text.to_owned());
             level.inside = Arc::new(Surroundings { note, ..(*level.inside).clone() });
         }
     }
-}
-
-impl<'t> MemberHead<'t> {
-    /// Reads the start of the member whose key begins at `start`.
-    fn of(text: &'t [u8], start: usize) -> Self {
-        let skip_space = |at: usize| at + text[at..].iter().take_while(|byte| is_space(**byte)).count();
-        let end = match ValueScan::new(start).advance(text) {
-            Scanned::End(end) => end,
-            Scanned::Open => return Self::Open,
-            Scanned::Fault(fault) => return Self::Malformed(fault),
-        };
-        let colon = skip_space(end);
-        match text.get(colon) {
-            None => return Self::Open,
-            Some(b':') => {}
-            Some(_) => return Self::Malformed(colon),
-        }
-        let value = skip_space(colon + 1);
-        match text.get(value) {
-            None => Self::Open,
-            Some(b',' | b':' | b'}' | b']') => Self::Malformed(value),
-            Some(_) => Self::Value(&text[start + 1..end - 1], value),
-        }
-    }
-}
-
-/// Skips white space and commas. Returns the offset after them.
-fn skip_between(text: &[u8], at: usize) -> usize {
-    at + text[at..].iter().take_while(|byte| is_space(**byte) || **byte == b',').count()
 }
 
 fn fits(step: Option<&str>, key: &[u8]) -> bool {

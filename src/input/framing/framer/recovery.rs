@@ -33,15 +33,7 @@ impl Framer {
         // The rest of a line that holds the whole envelope so far includes its end.
         let is_end = fault <= end || self.is_cut_before(text, end, fault);
         let ends_envelope = !self.envelope.is_spread && is_end;
-        let is_in_lines = !self.levels.is_empty() && self.envelope.is_spread;
-        let (end, next) = if fault > end || is_in_lines {
-            match self.deeper_lines(text, end, ahead, fault > end) {
-                Some(found) => found,
-                None => return Framed::More,
-            }
-        } else {
-            (end, text.len().min(end + 1))
-        };
+        let Some((end, next)) = self.malformed_lines(text, end, ahead, fault) else { return Framed::More };
         self.wasted += (fault - start) as u64;
         self.array_faulty = true;
         let unread = self.take_unread();
@@ -68,20 +60,31 @@ impl Framer {
         })
     }
 
-    /// Finds the lines after `end` that are indented deeper than the value at `start`. Returns their end and the start of
+    /// Finds the lines after the line feed `end` that belong to malformed JSON: deeper indented ones, those with the rest of an
+    /// object that was closed too early, and in an array those with the rest of a string. Returns their end and the start of
     /// the next text, or none if more text is needed. A closing bracket after them is included, and without them only if the
-    /// value `spans_lines`.
-    fn deeper_lines(
+    /// value spans lines.
+    fn malformed_lines(
         &self,
         text: &[u8],
         mut end: usize,
         ahead: Ahead,
-        mut spans_lines: bool,
+        fault: usize,
     ) -> Option<(usize, usize)> {
+        let mut spans_lines = fault > end;
+        let takes_deeper = spans_lines || !self.levels.is_empty() && self.envelope.is_spread;
+        // A key after a comma is at fault if it continues an object that was closed too early.
+        let is_key =
+            text.get(fault) == Some(&b'"') && text[self.start..fault].trim_ascii_end().ends_with(b",");
+        let key = if is_key && fault > end { fault } else { 0 };
+        let mut is_cut = key > 0 || self.is_cut_at(text, fault);
+        let mut next = text.len().min(end + 1);
+        if !takes_deeper && !is_cut {
+            return Some((end, next));
+        }
         let column = self.indent(text);
         let text = self.window(text, 2);
         let is_last = ahead == Ahead::Nothing || text.len() - self.start > self.value_max_bytes * 2;
-        let mut next = text.len().min(end + 1);
         let mut line = next;
         while line - self.start <= self.value_max_bytes {
             let indent = text[line..].iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r')).count();
@@ -89,20 +92,49 @@ impl Framer {
                 None if is_last => break,
                 None => return None,
                 Some(b'\n') => line += indent + 1,
-                Some(b'}' | b']') if spans_lines && indent == column => {
+                Some(bracket @ (b'}' | b']'))
+                    if spans_lines
+                        && indent == column
+                        && line >= key
+                        && self.may_close(text, *bracket, column) =>
+                {
                     return Some((line + indent + 1, line + indent + 1));
                 }
-                Some(_) if indent <= column => break,
-                Some(_) => {
+                Some(first) => {
+                    let is_deeper = takes_deeper && indent > column;
+                    // The line of another element begins with a bracket or a comma.
+                    let is_rest = is_cut && (line <= fault || !b"{}[],".contains(first));
+                    let newline = || memchr(b'\n', &text[line..]).map(|found| line + found);
+                    let line_end = || newline().or(is_last.then_some(text.len()));
+                    // A bracket at fault belongs to the text, unless only brackets follow: the end of what is around it.
+                    let is_stray = line + indent == fault
+                        && b"}]".contains(first)
+                        && text[fault..line_end()?].iter().any(|byte| !b"}], \t\r".contains(byte));
+                    if !is_deeper && !is_rest && !is_stray {
+                        break;
+                    }
                     spans_lines = true;
-                    let newline = memchr(b'\n', &text[line..]).map(|found| line + found);
-                    end = newline.or(is_last.then_some(text.len()))?;
+                    end = line_end()?;
                     next = text.len().min(end + 1);
+                    is_cut &= end <= fault || !ends_object(&text[line..end]);
                     line = next;
                 }
             }
         }
         Some((end, next))
+    }
+
+    /// Returns whether the malformed text is an object in an array that ends at the line feed `fault`, in a string. Its rest is
+    /// in the next line, unless only a quote is missing.
+    fn is_cut_at(&self, text: &[u8], fault: usize) -> bool {
+        let is_element = self.array.is_some() && text.get(self.start) == Some(&b'{');
+        is_element && text.get(fault) == Some(&b'\n') && !ends_object(&text[self.start..fault])
+    }
+
+    /// Returns whether a bracket at the start of a line can be the end of the malformed text at `start`, which has this column.
+    fn may_close(&self, text: &[u8], bracket: u8, column: usize) -> bool {
+        let is_of_envelope = !self.levels.is_empty() && column <= self.envelope.column;
+        !is_of_envelope && !matches!((text[self.start], bracket), (b'{', b']') | (b'[', b'}'))
     }
 
     /// Finds another value that seems to begin inside an unfinished one: at the start of a line, and not indented deeper.
@@ -204,4 +236,9 @@ impl Framer {
         self.column = FAR_COLUMN;
         end
     }
+}
+
+/// Returns whether a line ends with the closing brace of an object.
+fn ends_object(line: &[u8]) -> bool {
+    matches!(line.trim_ascii_end(), [.., b'}'] | [.., b'}', b','])
 }
