@@ -314,8 +314,8 @@ fn values_that_a_trigger_changes_are_stored() {
         let database = Cluster::shared().database("normalized");
         work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
         let sql = format!(
-            "create function normalize() returns trigger language plpgsql as $$ begin {function}; return new; end $$;
-             create trigger normalize before insert or update on {table} for each row execute function normalize()"
+            "create function as_stored() returns trigger language plpgsql as $$ begin {function}; return new; end $$;
+             create trigger as_stored before insert or update on {table} for each row execute function as_stored()"
         );
         database.client().batch_execute(&sql).expect("a trigger");
         work.load(&database, &[]).stdin(before()).expect(0).summary().check(&[("inserted", 3)]);

@@ -128,7 +128,10 @@ impl OneServerUpdater {
                 let which = if is_part { format!(" WHERE {id} = ANY ($1)") } else { String::new() };
                 format!("SELECT {id} AS id FROM {differences}{which}")
             });
-            format!("SELECT count(*) FROM ({}) AS differing", ids.collect::<Vec<_>>().join(" UNION "))
+            format!(
+                "SELECT count(DISTINCT id) FROM ({}) AS differing",
+                ids.collect::<Vec<_>>().join(" UNION ALL ")
+            )
         };
         let rows = tables.clone().map(|(number, table)| {
             format!(
