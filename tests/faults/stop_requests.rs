@@ -316,3 +316,32 @@ fn a_stop_request_during_the_first_ledger_write_ends_with_a_summary() {
     ended.summary().check(&[("events", 0), ("unfinished", 0)]);
     lock.rollback().expect("the lock is given back");
 }
+
+/// All events are stored by then. Only their confirmation waits.
+#[test]
+fn a_stop_request_during_the_confirmation_is_no_failure() {
+    let database = Cluster::shared().database("confirmed");
+    let work = Workplace::new();
+    let dump = generated(20, 6, 0.0);
+    let load = work.load(&database, &[]).env("KILLS_FLUSH_INTERVAL", "10").env("KILLS_DRAIN_TIMEOUT", "1s");
+    let mut running = load.start();
+    running.feed(&dump);
+    eventually(SHOWN_MAX, "the events are stored", || {
+        let sql = "select coalesce(sum(events), 0)::bigint from kill_load_segment";
+        database.client().query_one(sql, &[]).is_ok_and(|row| row.get::<_, i64>(0) == 20)
+    });
+    let mut client = database.client();
+    let mut lock = client.transaction().expect("a transaction");
+    lock.batch_execute("lock table kill_event in access exclusive mode").expect("a lock");
+    drop(running.take_input());
+    let sql = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    eventually(SHOWN_MAX, "the load waits", || {
+        assert!(!running.has_ended(), "it waits");
+        !database.client().query(sql, &[]).expect("rows").is_empty()
+    });
+    running.signal(Signal::SIGTERM);
+    let ended = running.finish().expect(143).says(&["not confirmed"]);
+    ended.summary().check(&[("inserted", 20), ("unfinished", 0)]);
+    assert_eq!(ended.summary().status(), "interrupted");
+    lock.rollback().expect("the lock is given back");
+}

@@ -27,7 +27,7 @@ const SEGMENT_BYTES: u64 = 8 << 20;
 const SEGMENTS: u64 = PARSE_THREADS + 3 + 1 + 3;
 /// For dumps of many lines, which take long: every size is this much smaller, except for the program's own memory.
 const SCALE: u64 = 8;
-const PROGRAM_KIB: u64 = 16 << 10;
+const PROGRAM_KIB: u64 = 18 << 10;
 const LINE_MAX_BYTES: usize = 16 << 20;
 const WAIT_MAX: Duration = Duration::from_mins(3);
 

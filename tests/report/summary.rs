@@ -63,6 +63,22 @@ fn the_suggested_verify_command_confirms_a_complete_load() {
 }
 
 #[test]
+fn suggested_commands_keep_file_names_that_look_like_logins() {
+    let database = Cluster::shared().database("names");
+    let work = Workplace::new();
+    std::fs::create_dir_all(work.path().join("partition_key=5")).expect("a directory");
+    for name in ["a:b@c.ndjson", "kills token=5.ndjson", "partition_key=5/dump.ndjson"] {
+        work.write(name, generated(20, 91, 0.0));
+        let ended = load(&work, &database, &["--force", name]).expect(0);
+        let check = command(&ended, "to check it");
+        work.other_program("sh", &["-c", check]).env("DATABASE_URL", &database.url()).expect(0);
+        let sources = "select sources[1] from kill_load_run order by started desc limit 1";
+        let source: String = database.client().query_one(sources, &[]).expect("a run").get(0);
+        assert_eq!(source, name);
+    }
+}
+
+#[test]
 fn the_summary_lists_the_most_frequent_reject_reasons() {
     let database = Cluster::shared().database("reasons");
     let work = Workplace::new();

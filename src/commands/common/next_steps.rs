@@ -6,7 +6,7 @@
 //! Invariant: a command in a text that is concealed as a whole, as all of the log, has a URL that this leaves unchanged.
 
 use crate::cli::{DatabaseArgs, DeleteArgs, EventArgs, LoadArgs, VerifyArgs};
-use crate::conceal::concealed;
+use crate::conceal::{concealed, is_connection_string};
 use crate::database::connect::is_public;
 use crate::database::connect::loggable::{loggable, without_login};
 use crate::database::schema::ensure::OWNER_APPLY;
@@ -194,12 +194,13 @@ pub(crate) fn piped_delete(args: &DeleteArgs, env: Environment<'_>) -> PipedComm
 #[derive(Clone)]
 struct Typed {
     text: String,
-    /// The database URL, if it holds no secret. In the text, [`URL`] stands for it, so that its user is not concealed.
-    url: Option<String>,
+    /// Quoted words that hold no secret, although they can look like it: a URL without a password, the name of a file. In the
+    /// text, [`VERBATIM`] stands for each.
+    verbatim: Vec<String>,
 }
 
 /// No argument contains this character.
-const URL: &str = "\0";
+const VERBATIM: &str = "\0";
 
 impl Typed {
     /// A command for standard output.
@@ -220,15 +221,31 @@ impl Typed {
 
     fn begin(command: &str) -> Self {
         let program = std::env::args_os().next().unwrap_or_else(|| "aegis-kills".into());
-        Self { text: format!("{} {command}", quoted(&program)), url: None }
+        Self { text: format!("{} {command}", quoted(&program)), verbatim: Vec::new() }
     }
 
     /// The finished command.
     fn done(self) -> String {
         let text = concealed(&self.text);
-        match self.url {
-            Some(url) => text.replacen(URL, &shell_quoted(&url), 1),
-            None => text,
+        let mut parts = text.split(VERBATIM);
+        let mut command = parts.next().unwrap_or_default().to_owned();
+        for (word, part) in self.verbatim.iter().zip(parts) {
+            command.push_str(word);
+            command.push_str(part);
+        }
+        command
+    }
+
+    fn verbatim(mut self, word: &str) -> Self {
+        self.verbatim.push(shell_quoted(word));
+        self.word(VERBATIM)
+    }
+
+    /// Adds the name of a file. That of an existing file is no login.
+    fn file(self, path: &OsStr) -> Self {
+        match path.to_str() {
+            Some(name) if Path::new(name).exists() => self.verbatim(name),
+            _ => self.word(&quoted(path)),
         }
     }
 
@@ -247,7 +264,11 @@ impl Typed {
 
     fn path(self, name: &str, path: Option<&OsStr>) -> Self {
         match path {
-            Some(path) => self.word(name).word(&quoted(path)),
+            // Such an option does not accept a login.
+            Some(path) if path.to_str().is_some_and(|path| !is_connection_string(path)) => {
+                self.word(name).verbatim(&path.to_string_lossy())
+            }
+            Some(path) => self.word(name).file(path),
             None => self,
         }
     }
@@ -264,10 +285,7 @@ impl Typed {
         shown: impl Fn(&str) -> Option<String>,
     ) -> Self {
         self = match args.database_url.as_deref().map(shown) {
-            Some(Some(url)) => {
-                self.url = Some(url);
-                self.word("--database-url").word(URL)
-            }
+            Some(Some(url)) => self.word("--database-url").verbatim(&url),
             Some(None) => self.option("--database-url", Some("postgresql://…"), None),
             None => self,
         };
@@ -304,7 +322,7 @@ impl Typed {
     fn paths(self, files: impl IntoIterator<Item: AsRef<OsStr>> + Clone) -> Self {
         let is_option_like = |file: &OsStr| file.to_string_lossy().starts_with('-') && file != "-";
         let begin = self.flag("--", files.clone().into_iter().any(|file| is_option_like(file.as_ref())));
-        files.into_iter().fold(begin, |command, file| command.word(&quoted(file.as_ref())))
+        files.into_iter().fold(begin, |command, file| command.file(file.as_ref()))
     }
 }
 

@@ -8,10 +8,9 @@ use crate::database::store::{FailureKind, StoreError};
 use crate::database::write::postgres_store::PostgresStore;
 use crate::error_chain::{in_full, without_hint};
 use crate::pipeline::run_report::RunReport;
-use crate::pipeline::shutdown::ShutdownReason;
+use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::report::format::grouped;
 use crate::settings::environment::Environment;
-use crate::sync::channel::Receiver;
 use std::time::Duration;
 
 /// The longest confirmation of a run that was stopped. After a signal, the database may be stopping at the same time, and the
@@ -60,8 +59,9 @@ pub(crate) fn confirm(
     store: &PostgresStore,
     report: &mut RunReport,
     reloads: &ReloadCommands,
-    aborted: Receiver<()>,
+    shutdown: &Shutdown,
 ) {
+    let aborted = shutdown.aborted();
     let has_failed = match &report.halted {
         Some(ShutdownReason::Panicked(_)) => return,
         Some(ShutdownReason::Failed(error)) if error.is_passing() => return,
@@ -90,6 +90,11 @@ pub(crate) fn confirm(
         // The events are stored, but the next load will refuse the tables for this reason.
         Ok(missing) if !missing.unlogged.is_empty() => StoreError::refused(missing.unlogged.join("; ")),
         Ok(_) => return,
+        // All is stored, but a stop request has ended the wait for the answer.
+        Err(error) if has_ended && error.is_aborted() => {
+            report.halted = shutdown.take_reason();
+            return log::warn!("the stored events are not confirmed, because the load was stopped");
+        }
         // The run has its reason to end, so it is no failure that the database is unavailable now.
         Err(error) if has_failed || !has_ended && error.kind() == FailureKind::Passing => {
             let cause = in_full(&error);

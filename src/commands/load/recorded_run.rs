@@ -19,6 +19,7 @@ use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
 use log::Level;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a stopped run tries to write its row or its end to the ledger.
@@ -47,8 +48,9 @@ impl<'r> RecordedRun<'r> {
         let LoadTarget { database, store_settings, .. } = target;
         let manager = &database.manager;
         // The ledger can be readable for other users, and a source can be a URL in the wrong place.
-        let named = parts.settings.named.iter();
-        let sources: Vec<String> = named.map(|source| concealed(&source.to_string())).collect();
+        let shown = |name: String| if Path::new(&name).exists() { name } else { concealed(&name) };
+        let sources: Vec<String> =
+            parts.settings.named.iter().map(|source| shown(source.to_string())).collect();
         let begin =
             |deadline: &Deadline| RunLog::begin(manager, store_settings, parts.id, &sources, deadline);
         // Retry after a stop, because the row may already be written and then needs its end.
