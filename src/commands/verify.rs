@@ -120,7 +120,7 @@ fn compare(
     };
     let missing_table = tables.missing(&layout.tables()[..compared], layout, schema);
     let columns = if missing_table.is_some() { ComparedColumns::Nothing } else { columns };
-    let distribution = check_compared(manager, layout, &schemas, columns).map_err(hinted)?;
+    let distribution = check_compared(manager, layout, &schemas, columns, server).map_err(hinted)?;
     // Until here, a signal ends the program at once.
     let shutdown = Arc::<Shutdown>::default();
     let listener = Listener::start(process, &shutdown, DrainPolicy::without_writes(), None)?;

@@ -166,7 +166,7 @@ impl HealthProbe {
                 let remedy = if access_faults.is_empty() {
                     ": aegis-kills schema apply".to_owned()
                 } else {
-                    format!(" {}", ensure::OWNER_APPLY)
+                    format!(" {}", inspect::OWNER_APPLY)
                 };
                 index_faults.extend(
                     additions.iter().map(|Addition { name, .. }| format!("{name} is missing: run{remedy}")),

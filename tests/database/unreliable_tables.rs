@@ -74,6 +74,32 @@ fn the_owner_adds_missing_parts() {
     }
 }
 
+#[test]
+fn verify_and_delete_name_the_missing_label_of_their_server() {
+    let work = Workplace::new();
+    work.write("dump", join(&(1..=20).map(|id| version(id, id)).collect::<Vec<_>>()));
+    let database = applied(&work);
+    let (sql, statement) = MISSING_PARTS[0];
+    database.client().batch_execute(sql).expect("a type without the label");
+    let program = |args: &[&str]| work.program(args).env("DATABASE_URL", &database.url());
+    for args in [
+        &["verify", "dump"][..],
+        &["verify", "--ids-only", "dump"],
+        &["delete", "dump"],
+        &["delete", "--dry-run", "dump"],
+        &["delete", "--before", "1d"],
+    ] {
+        let ended = program(args).args(&["--server", "asia"]).expect(7);
+        ended.says(&["the label 'asia' of albion_server is missing in", statement, "schema apply"]);
+    }
+    // Other servers do not need it.
+    program(&["verify", "dump"]).expect(6);
+    program(&["delete", "dump"]).expect(0);
+    database.client().batch_execute(statement).expect("the owner may");
+    program(&["verify", "dump", "--server", "asia"]).expect(6);
+    program(&["delete", "dump", "--server", "asia"]).expect(0);
+}
+
 /// A defect, and texts of the error.
 const UNRELIABLE: [(&str, &[&str]); 11] = [
     (

@@ -9,7 +9,7 @@ use crate::cli::{DatabaseArgs, DeleteArgs, EventArgs, LoadArgs, VerifyArgs};
 use crate::conceal::{concealed, is_connection_string};
 use crate::database::connect::is_public;
 use crate::database::connect::loggable::{loggable, without_login};
-use crate::database::schema::ensure::OWNER_APPLY;
+use crate::database::schema::inspect::OWNER_APPLY;
 use crate::database::schema::misfits::RESTORE;
 use crate::event::rules::battle_in_name;
 use crate::input::convert::PipedCommand;

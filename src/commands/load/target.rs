@@ -6,7 +6,7 @@ use crate::database::ledger::runs::RunLog;
 use crate::database::options::{LoadedSegments, OnConflict, StoreSettings};
 use crate::database::schema::access::{self, TableUse};
 use crate::database::schema::catalog::Catalog;
-use crate::database::schema::ensure::OWNER_APPLY;
+use crate::database::schema::inspect::OWNER_APPLY;
 use crate::database::schema::locate;
 use crate::database::schema::misfits::LostRows;
 use crate::database::schema::{deferred_indexes, ensure};

@@ -11,7 +11,7 @@ use crate::database::ledger::runs::{OtherRuns, another_runs};
 use crate::database::locks::SCHEMA_LOCK;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::catalog::Catalog;
-use crate::database::schema::ensure::OWNER_APPLY;
+use crate::database::schema::inspect::OWNER_APPLY;
 use crate::database::schemas::Schemas;
 use crate::database::session::client::{Client, LOCAL_COMMIT};
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient};

@@ -8,7 +8,7 @@ use crate::database::ledger::comments::LEDGER_COMMENTS;
 use crate::database::locks::SCHEMA_LOCK;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::catalog::Catalog;
-use crate::database::schema::inspect::Addition;
+use crate::database::schema::inspect::{Addition, remedy};
 use crate::database::schema::ledger_ddl::LEDGER;
 use crate::database::schema::misfits::{Lack, LostRows, empty_columns, lost_rows, misfits, missing};
 use crate::database::schema::{citus, inspect, ledger_ddl};
@@ -32,10 +32,6 @@ const PATH_OF_EVENT_TRIGGERS: &str = "
         SELECT FROM pg_event_trigger e WHERE evtenabled <> 'D' AND NOT EXISTS (
             SELECT FROM pg_depend d
             WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid AND d.deptype = 'e'))";
-
-/// The command that creates or upgrades tables, in texts for a role without the privilege. The commands replace it by the whole
-/// command, without the login of that role.
-pub(crate) const OWNER_APPLY: &str = "in a shell as the owner: aegis-kills schema apply";
 
 /// The DDL of all tables of a layout and of the ledger, for users to read or run.
 pub(crate) fn ddl(layout: Layout, schemas: &Schemas, distribution: Distribution) -> String {
@@ -362,14 +358,4 @@ pub(crate) fn owner_must_add(catalog: &Catalog, schemas: &Schemas, additions: &[
     let names: Vec<&str> = additions.iter().map(|addition| addition.name.as_str()).collect();
     let remedy = remedy(&for_owner(catalog, schemas, additions));
     format!("this role cannot add the missing objects in {schemas}: {}{remedy}", names.join(", "))
-}
-
-/// A hint at roles that have the missing privilege.
-fn remedy(additions: &[Addition]) -> String {
-    if additions.is_empty() {
-        return format!("\nhint: run {OWNER_APPLY}");
-    }
-    let statements: Vec<&str> = additions.iter().map(|addition| addition.statement.as_str()).collect();
-    // Both end at the end of a command, without quotes around it, so that they can be pasted.
-    format!("\nhint: run in psql as the owner: {}; or {OWNER_APPLY}", statements.join("; "))
 }

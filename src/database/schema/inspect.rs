@@ -12,9 +12,13 @@ use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::ddl::{ROLES, comments};
 use crate::layout::identifier::quote_identifier;
-use crate::layout::table::{Column, ColumnType, TableOwner};
+use crate::layout::table::{Column, ColumnType, Table, TableOwner};
 use postgres::Error;
 use std::collections::HashSet;
+
+/// The command that creates or upgrades tables, in texts for a role without the privilege. The commands replace it by the whole
+/// command, without the login of that role.
+pub(crate) const OWNER_APPLY: &str = "in a shell as the owner: aegis-kills schema apply";
 
 /// A missing object, and the statement that adds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +49,34 @@ pub(crate) fn additions(catalog: &Catalog, layout: Layout, schemas: &Schemas) ->
         }
     }
     additions.extend(ledger_additions(catalog, &schemas.ledger));
-    additions.extend(missing_labels(catalog, layout));
+    additions.extend(missing_labels(catalog, layout.tables(), |_| true));
     additions
+}
+
+/// A hint at roles that have the missing privilege.
+pub(crate) fn remedy(additions: &[Addition]) -> String {
+    if additions.is_empty() {
+        return format!("\nhint: run {OWNER_APPLY}");
+    }
+    let statements: Vec<&str> = additions.iter().map(|addition| addition.statement.as_str()).collect();
+    // Both end at the end of a command, without quotes around it, so that they can be pasted.
+    format!("\nhint: run in psql as the owner: {}; or {OWNER_APPLY}", statements.join("; "))
+}
+
+/// The message about a missing label of `server`, if an enum type of these tables lacks it. The database would reject each
+/// statement about events of this server.
+pub(crate) fn missing_server(
+    catalog: &Catalog,
+    tables: &[Table],
+    schemas: &Schemas,
+    server: Server,
+) -> Option<String> {
+    let labels = missing_labels(catalog, tables, |label| label == server.name());
+    let names: Vec<&str> = labels.iter().map(|label| label.name.as_str()).collect();
+    (!labels.is_empty()).then(|| {
+        let verb = if labels.len() == 1 { "is" } else { "are" };
+        format!("{} {verb} missing in {schemas}{}", names.join(", "), remedy(&labels))
+    })
 }
 
 /// Whether this role owns the tables and types of all additions. It needs USAGE on their schemas.
@@ -118,10 +148,11 @@ fn column_addition(target: &str, table: &str, name: &str, definition: &str) -> A
     }
 }
 
-/// The missing labels of enum types. The database would reject each event that has a missing label.
-fn missing_labels(catalog: &Catalog, layout: Layout) -> Vec<Addition> {
+/// The missing labels of enum types among those that are needed. The database would reject each event that has a missing
+/// label.
+fn missing_labels(catalog: &Catalog, tables: &[Table], is_needed: impl Fn(&str) -> bool) -> Vec<Addition> {
     let mut additions: Vec<Addition> = Vec::new();
-    for table in layout.tables() {
+    for table in tables {
         for column in table.columns {
             let (own_type, wanted) = match column.kind {
                 ColumnType::Server => ("albion_server", Server::ALL.map(Server::name).to_vec()),
@@ -139,7 +170,8 @@ fn missing_labels(catalog: &Catalog, layout: Layout) -> Vec<Addition> {
             let found = catalog.enums.iter().find(is_used);
             let Some(FoundEnum { schema, name, labels: found, .. }) = found else { continue };
             let kind = format!("{}.{}", quote_identifier(schema), quote_identifier(name));
-            for label in wanted.iter().filter(|label| !found.iter().any(|found| found == *label)) {
+            let is_missing = |label: &str| !found.iter().any(|found| found == label);
+            for label in wanted.into_iter().filter(|label| is_needed(label) && is_missing(label)) {
                 let statement = format!("ALTER TYPE {kind} ADD VALUE IF NOT EXISTS '{label}'");
                 let name = format!("the label '{label}' of {name}");
                 let addition = Addition { name, part_of: kind.clone(), statement };

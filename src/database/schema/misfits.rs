@@ -8,6 +8,7 @@ use crate::database::schemas::Schemas;
 use crate::database::session::client_transaction::GenericClient;
 use crate::database::session::deadline::Deadline;
 use crate::database::store::StoreError;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::ddl::Indexes;
 use crate::layout::identifier::{identifier, quote_identifier};
@@ -185,16 +186,30 @@ pub(crate) enum ComparedColumns {
     Nothing,
 }
 
-/// The distribution of the existing tables, if their columns can be compared with events. Ignores missing tables.
+impl ComparedColumns {
+    /// The tables of the columns.
+    fn tables(self, layout: Layout) -> &'static [Table] {
+        match self {
+            ComparedColumns::All => layout.tables(),
+            ComparedColumns::Ids => &layout.tables()[..1],
+            ComparedColumns::Nothing => &[],
+        }
+    }
+}
+
+/// The distribution of the existing tables, if their columns can be compared with events of `server`. Ignores missing
+/// tables.
 ///
 /// # Errors
 ///
-/// A compared column is missing or has another type, or the database failed or stayed unreachable.
+/// A compared column is missing or has another type, a type lacks the label of the server, or the database failed or
+/// stayed unreachable.
 pub(crate) fn check_compared(
     manager: &DatabaseManager,
     layout: Layout,
     schemas: &Schemas,
     compared: ComparedColumns,
+    server: Server,
 ) -> Result<Distribution, StoreError> {
     let schemas = schemas.clone();
     manager.run("checking the tables", &Deadline::unbounded(), move |client, _| {
@@ -203,6 +218,10 @@ pub(crate) fn check_compared(
         if !misfits.is_empty() {
             let refused = StoreError::refused(trust::incompatible(&schemas, &misfits));
             return Err(DatabaseError::from(refused));
+        }
+        let tables = compared.tables(layout);
+        if let Some(message) = inspect::missing_server(&catalog, tables, &schemas, server) {
+            return Err(StoreError::refused(message).into());
         }
         Ok(catalog.distributed.distribution(layout))
     })
@@ -215,13 +234,8 @@ fn compared_misfits(
     compared: ComparedColumns,
 ) -> Vec<String> {
     let quoted = quote_identifier(&schemas.tables);
-    let tables: &[Table] = match compared {
-        ComparedColumns::All => layout.tables(),
-        ComparedColumns::Ids => &layout.tables()[..1],
-        ComparedColumns::Nothing => &[],
-    };
     let mut misfits = Vec::new();
-    for table in tables {
+    for table in compared.tables(layout) {
         let found = catalog.columns(table.name);
         if found.is_empty() {
             continue;

@@ -3,7 +3,7 @@
 use crate::database::failure::error::DatabaseError;
 use crate::database::schema::catalog::Catalog;
 use crate::database::schema::misfits::{Lack, misfits};
-use crate::database::schema::trust;
+use crate::database::schema::{inspect, trust};
 use crate::database::schemas::Schemas;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::GenericClient as _;
@@ -38,7 +38,7 @@ pub(crate) struct LedgerColumns {
 
 /// Fails if events cannot be deleted.
 pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerColumns, DatabaseError> {
-    let DeleteScope { layout, schemas, .. } = scope;
+    let DeleteScope { layout, schemas, server } = scope;
     let Schemas { tables: schema, ledger: ledger_schema } = schemas;
     let refuse = |what: String| -> Result<(), DatabaseError> { Err(StoreError::refused(what).into()) };
     let found = trust::check(client, *layout, schemas)?;
@@ -60,6 +60,9 @@ pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerCo
     }
     if let Some(misfits) = misfits(&catalog, *layout, schemas, Distribution::OneServer, Lack::Added) {
         refuse(misfits)?;
+    }
+    if let Some(message) = inspect::missing_server(&catalog, layout.tables(), schemas, *server) {
+        refuse(message)?;
     }
     if let Some(remedy) = &catalog.read_only {
         refuse(format!("default_transaction_read_only is on for this role or database\nhint: run {remedy}"))?;
