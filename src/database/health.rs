@@ -16,11 +16,14 @@ use crate::database::schema::trust::TrustError;
 use crate::database::schema::{
     access, citus, deferred_indexes as indexes, ensure, inspect, misfits, size, user_code,
 };
+use crate::database::schemas::Schemas;
+use crate::database::session::client_transaction::GenericClient;
 use crate::database::session::deadline::Deadline;
 use crate::database::session::opener::Opener;
 use crate::database::store::StoreError;
 use crate::error_chain::in_full;
 use crate::layout::Layout;
+use crate::layout::identifier::quote_identifier;
 use crate::layout::table::Distribution;
 use serde_json::Value;
 use std::error::Error;
@@ -61,6 +64,33 @@ impl Inspection {
         (!unreachable.is_empty())
             .then(|| format!("distributed tables: the coordinator cannot reach {}", unreachable.join(", ")))
     }
+}
+
+/// Why each load of this role reads unchanged files again, if so. A role that can create `kill_load_file` does so in its next
+/// load.
+fn file_fault(
+    client: &mut impl GenericClient,
+    catalog: &Catalog,
+    schemas: &Schemas,
+) -> Result<Option<String>, postgres::Error> {
+    if !catalog.has("kill_load_segment") || catalog.uses_files == Some(true) {
+        return Ok(None);
+    }
+    let sql = "SELECT quote_ident(current_user), has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $1";
+    let Some(row) = client.query_opt(sql, &[&schemas.ledger])? else { return Ok(None) };
+    let (role, may_create): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(match catalog.uses_files {
+        None if may_create => None,
+        None => Some(format!(
+            "kill_load_file is missing, so each load reads all unchanged files again: run {}",
+            inspect::OWNER_APPLY
+        )),
+        Some(_) => Some(format!(
+            "the role lacks SELECT, INSERT or UPDATE on kill_load_file, so each load reads all unchanged files again: run \
+             in psql as the owner: GRANT SELECT, INSERT, UPDATE ON {}.kill_load_file TO {role}",
+            quote_identifier(&schemas.ledger)
+        )),
+    })
 }
 
 /// Checks a database without a pool, each time on a new connection.
@@ -174,6 +204,9 @@ impl HealthProbe {
             }
             index_faults.extend(user_code::of_ledger(client, &schemas.ledger)?);
             let distribution = catalog.distributed.distribution(layout);
+            if access_faults.is_empty() && distribution == Distribution::OneServer {
+                index_faults.extend(file_fault(client, &catalog, &schemas)?);
+            }
             let nodes = citus::nodes(client)?;
             // A node that does not answer would block until all time-outs have passed.
             let is_up = distribution == Distribution::OneServer || nodes.iter().all(|node| node.is_there);

@@ -150,7 +150,7 @@ fn a_role_that_is_not_the_owner_gets_the_upgrade_statements() {
         let role = format!("upgrade_{}", uuid::Uuid::new_v4().simple());
         client
             .batch_execute(&format!(
-                "create role {role} login; grant usage on schema public to {role};
+                "create role {role} login; revoke create on schema public from public; grant usage on schema public to {role};
                  grant select, insert, update, delete on all tables in schema public to {role}"
             ))
             .expect("a role");
@@ -177,6 +177,11 @@ fn a_role_that_is_not_the_owner_gets_the_upgrade_statements() {
         let comment: String = client.query_one(sql, &[]).expect("a comment").get(0);
         assert!(comment.contains("schema version "), "{comment}");
         let healthy = health(0);
+        let unused = "so each load reads all unchanged files again: run in ";
+        assert!(
+            healthy.contains(&format!("kill_load_file is missing, {unused}a shell as the owner: ")),
+            "{healthy}"
+        );
         let loaded = load().expect(0);
         loaded.summary().check(&[("already_loaded", 120)]);
         if layout == "archive" {
@@ -186,6 +191,17 @@ fn a_role_that_is_not_the_owner_gets_the_upgrade_statements() {
             loaded.says(&["missing indexes: kill_player_guild_deaths", "in a shell as the owner: "]);
         }
         released.assert_holds(&released.dump);
+        let apply = released.work.program(&["schema", "apply", "--layout", layout]);
+        apply.env("DATABASE_URL", &released.database.url()).expect(0);
+        let healthy = health(0);
+        assert!(
+            healthy.contains(&format!("UPDATE on kill_load_file, {unused}psql as the owner: ")),
+            "{healthy}"
+        );
+        let grant = format!("GRANT SELECT, INSERT, UPDATE ON \"public\".kill_load_file TO {role}");
+        assert!(healthy.contains(&grant), "{healthy}");
+        client.batch_execute(&grant).expect("the owner may");
+        assert!(!health(0).contains(unused));
         client.batch_execute(&format!("drop owned by {role}; drop role {role}")).expect("it goes");
     }
 }
