@@ -57,7 +57,7 @@ impl LedgerColumns {
     }
 
     /// The condition for ledger rows that may hold events before `$3`. `any` is whether there are such events, and `holds`
-    /// whether one of their ids is in the range of the row: the stored time may be newer than that of the segment.
+    /// whether one of their ids is in the range of the row: the stored time may differ from that in the dump.
     pub(crate) fn before(self, any: &str, holds: &str) -> String {
         if self.has_extents {
             format!(
