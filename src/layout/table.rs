@@ -154,11 +154,12 @@ impl Table {
         )
     }
 
-    /// Returns the statement that counts a server's events before `$1`, a time as text. `schema` is quoted.
-    pub fn count_before(&self, schema: &str, server: Server) -> String {
+    /// Returns the statement that selects `what` of a server's events before `time`, a parameter with a time as text.
+    /// `schema` is quoted.
+    pub fn select_all_before(&self, schema: &str, server: Server, what: &str, time: &str) -> String {
         let (column, zone) = self.time_column();
         format!(
-            "SELECT count(*) FROM {} WHERE {}{column} < $1::text::timestamptz{zone}",
+            "SELECT {what} FROM {} WHERE {}{column} < {time}::text::timestamptz{zone}",
             self.in_schema(schema),
             self.of_server(server)
         )

@@ -65,8 +65,27 @@ fn time(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     if !age.is_positive() {
         return Err(wanted());
     }
+    if age.get_minutes() != 0
+        || age.get_seconds() != 0
+        || age.get_milliseconds() != 0
+        || age.get_microseconds() != 0
+        || age.get_nanoseconds() != 0
+    {
+        return Err(unit_too_small(text));
+    }
     let then = TimeZone::UTC.to_datetime(now).checked_sub(age).map_err(|_| wanted())?;
     TimeZone::UTC.to_timestamp(then).map_err(|_| wanted())
+}
+
+/// The error of an age with a unit below an hour: most likely `m` is meant as months.
+fn unit_too_small(text: &str) -> String {
+    let units = "expected an age in h, d, w, mo or y";
+    match text.strip_suffix('m') {
+        Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{units}; m is minutes, so for months write {number}mo")
+        }
+        _ => format!("{units}, such as 36h, 90d or 6mo"),
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +107,9 @@ mod tests {
         check("1y", Some("2025-03-31T12:00:00Z"));
         for wrong in ["", "yesterday", "90", "-90d", "0d", "90d ago", "2025-13-01", "2025", "99999y"] {
             check(wrong, None);
+        }
+        for too_small in ["6m", "90m", "10s", "500ms", "1h 30m"] {
+            check(too_small, None);
         }
     }
 }

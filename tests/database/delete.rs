@@ -174,6 +174,27 @@ fn events_before_a_time_are_deleted_and_can_be_loaded_again() {
     }
 }
 
+#[test]
+fn an_event_whose_stored_time_became_older_is_loaded_again_after_its_deletion() {
+    let work = Workplace::new();
+    let dump = small_dump(50);
+    work.write("dump", &dump);
+    let mut older = small_event(1);
+    older["TimeStamp"] = "2019-08-18T20:45:46.725Z".into();
+    work.write("older", format!("{older}\n"));
+    for layout in Layout::ALL.map(Layout::name) {
+        let database = Cluster::shared().database("older");
+        load(&work, &database, layout, "dump").expect(0);
+        load(&work, &database, layout, "older").args(&["--on-conflict", "update"]).expect(0);
+        let dry = delete(&work, &database, layout, &["--before", "2020-01-01", "--dry-run"]).expect(0);
+        check(&dry, &[("deleted", 1), ("segments", 2)]);
+        let ended = delete(&work, &database, layout, &["--before", "2020-01-01"]).expect(0);
+        check(&ended, &[("deleted", 1), ("segments", 2)]);
+        load(&work, &database, layout, "dump").expect(0).summary().check(&[("inserted", 1)]);
+        assert_holds(&database, layout, &dump);
+    }
+}
+
 /// Objects that users add, and the expected error texts if they prevent deletion.
 const USER_OBJECTS: [(&str, Option<&[&str]>); 7] = [
     (

@@ -36,6 +36,39 @@ pub(crate) struct LedgerColumns {
     pub(crate) may_mark: bool,
 }
 
+impl LedgerColumns {
+    /// The condition for ledger rows that may hold events from `$4` to `$5`.
+    pub(crate) fn between_ids(self) -> &'static str {
+        if self.has_extents {
+            "first_event_id <= $5 AND last_event_id >= $4 OR first_event_id IS NULL AND events > rejected"
+        } else {
+            "events > rejected"
+        }
+    }
+
+    /// The condition for ledger rows that may hold events before `$3`, or the ascending ids `$4`.
+    pub(crate) fn before_or_of_ids(self) -> String {
+        self.before(
+            "cardinality($4::bigint[]) > 0",
+            "last_event_id >= ($4::bigint[])[1] AND first_event_id <= ($4::bigint[])[cardinality($4::bigint[])]
+               AND EXISTS (SELECT FROM unnest($4::bigint[]) AS old (id)
+                 WHERE old.id BETWEEN first_event_id AND last_event_id)",
+        )
+    }
+
+    /// The condition for ledger rows that may hold events before `$3`. `any` is whether there are such events, and `holds`
+    /// whether one of their ids is in the range of the row: the stored time may differ from that in the dump.
+    pub(crate) fn before(self, any: &str, holds: &str) -> String {
+        if self.has_extents {
+            format!(
+                "oldest_event < $3::text::timestamptz OR oldest_event IS NULL AND events > rejected AND {any} OR {holds}"
+            )
+        } else {
+            format!("events > rejected AND {any} AND $3::text IS NOT NULL")
+        }
+    }
+}
+
 /// Fails if events cannot be deleted.
 pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerColumns, DatabaseError> {
     let DeleteScope { layout, schemas, server } = scope;

@@ -61,8 +61,10 @@ struct Statements {
     tables: Vec<DeleteStatements>,
     /// The condition for ledger rows with the hashes `$3`, and for those that may hold events from `$4` to `$5`.
     of_ids: String,
-    /// The condition for ledger rows that may hold events before `$3`. `$4` is whether there were any.
+    /// The condition for ledger rows that may hold events before `$3`, or the ascending ids `$4`.
     of_time: String,
+    /// The same before a deletion. `$4` is whether there are events before `$3`.
+    counted_of_time: String,
     segments: String,
     /// `None` if the ledger has no `kill_load_file`.
     files: Option<String>,
@@ -149,7 +151,7 @@ impl Deleter {
             ids.sort_unstable();
             let next: Option<String> = rows.last().map(|row| row.try_get(1)).transpose()?;
             let (server, layout) = statements.key();
-            let values: [&(dyn ToSql + Sync); 4] = [&server, &layout, &time, &!ids.is_empty()];
+            let values: [&(dyn ToSql + Sync); 4] = [&server, &layout, &time, &ids];
             let segments = statements.delete_segments(&mut transaction, &statements.of_time, &values)?;
             let is_last = ids.len() < DELETE_BATCH_MAX;
             let deleted = statements.delete(transaction, &ids, ids.clone(), segments, &tried)?;
@@ -201,7 +203,8 @@ impl Deleter {
                     .query_opt(&statements.count_before, &[&time])
                     .map_err(|error| advised(&statements.scope.schemas.tables, error))?;
                 let events: i64 = number.map_or(Ok(0), |row| row.try_get(0))?;
-                let sql = format!("SELECT hash FROM {} WHERE {}", statements.segments, statements.of_time);
+                let sql =
+                    format!("SELECT hash FROM {} WHERE {}", statements.segments, statements.counted_of_time);
                 let (server, layout) = statements.key();
                 let rows = client.query(&sql, &[&server, &layout, &time, &(events > 0)])?;
                 Ok((events, first_column(&rows)?))
@@ -247,21 +250,17 @@ impl Statements {
                AND NOT ({of_run}))"
         );
         // Rows of earlier versions have no event range, so they may hold any events, unless all of theirs were rejected.
-        let (of_ids, of_time) = if found.has_extents {
-            (
-                "first_event_id <= $5 AND last_event_id >= $4 OR first_event_id IS NULL AND events > rejected",
-                "oldest_event < $3::text::timestamptz OR oldest_event IS NULL AND events > rejected AND $4",
-            )
-        } else {
-            ("events > rejected", "events > rejected AND $4 AND $3::text IS NOT NULL")
-        };
+        let of_ids = found.between_ids();
+        let old = event.select_all_before(&quoted, server, "", "$3");
+        let holds_old =
+            format!("EXISTS ({old} AND {} BETWEEN first_event_id AND last_event_id)", event.id_column());
         Self {
             user_code: UserCode::new(layout, schemas),
             marker: DeletionMarker::new(&ledger, &of_run, found.may_mark),
             lock: format!("LOCK TABLE {ledger}.kill_load_segment IN SHARE ROW EXCLUSIVE MODE"),
             stored: event.select_stored(&quoted, server, &event.id_column(), Distribution::OneServer),
             before: event.select_before(&quoted, server, DELETE_BATCH_MAX),
-            count_before: event.count_before(&quoted, server),
+            count_before: event.select_all_before(&quoted, server, "count(*)", "$1"),
             tables: tables
                 .iter()
                 .rev()
@@ -281,7 +280,8 @@ impl Statements {
             of_ids: format!(
                 "{of_tables} AND (hash = ANY ($3) OR $4::bigint IS NOT NULL AND $5::bigint IS NOT NULL AND ({of_ids}))"
             ),
-            of_time: format!("{of_tables} AND ({of_time})"),
+            of_time: format!("{of_tables} AND ({})", found.before_or_of_ids()),
+            counted_of_time: format!("{of_tables} AND ({})", found.before("$4", &holds_old)),
             segments: format!("{ledger}.kill_load_segment"),
             files: found
                 .has_files
