@@ -101,12 +101,19 @@ fn verify_and_delete_name_the_missing_label_of_their_server() {
 }
 
 /// A defect, and texts of the error.
-const UNRELIABLE: [(&str, &[&str]); 11] = [
+const UNRELIABLE: [(&str, &[&str]); 12] = [
     (
         "alter table kill_event set unlogged",
         &["kill_event is unlogged", "SET LOGGED; after a crash", "--force"],
     ),
     ("alter table kill_loot set unlogged", &["kill_loot is unlogged"]),
+    (
+        "alter table kill_loot rename to kill_loot_first;
+         create table kill_loot (like kill_loot_first including all) partition by range (event_id);
+         alter table kill_loot attach partition kill_loot_first default;
+         alter table kill_loot_first set unlogged",
+        &["kill_loot_first is unlogged", "ALTER TABLE \"public\".\"kill_loot_first\" SET LOGGED"],
+    ),
     (
         "alter table kill_load_segment alter lines type text",
         &["kill_load_segment.lines is of type text, int8"],

@@ -260,6 +260,7 @@ fn a_table_made_unlogged_during_a_load_is_reported() {
         ended.summary().check(&[("inserted", 20 - unfinished), ("unfinished", unfinished)]);
         let error = ended.summary().error().to_owned();
         assert!(error.contains("kill_player is unlogged and kill_load_segment is not"), "{error}");
+        assert!(error.contains("ALTER TABLE \"public\".\"kill_player\" SET LOGGED"), "{error}");
         run(&database, "alter table kill_player set logged");
         if is_crash {
             assert!(error.contains("load --server americas --on-conflict update"), "{error}");

@@ -28,7 +28,7 @@ pub(crate) struct StoredQuestion {
     run: Uuid,
     /// `kill_load_run` with its schema.
     run_table: String,
-    /// Selects the names of unlogged tables.
+    /// Selects the schemas and names of unlogged tables.
     unlogged: String,
 }
 
@@ -45,8 +45,8 @@ pub(crate) struct StoredAnswer {
     deleted: DeletionMark,
     /// Whether a run has rewritten events since this run began. The rows that it has removed are not missing.
     has_updates: bool,
-    /// The unlogged tables, including `kill_load_segment` if it is one.
-    pub(crate) unlogged: BTreeSet<String>,
+    /// The schemas and names of the unlogged tables and partitions beside a logged ledger.
+    pub(crate) unlogged: BTreeSet<(String, String)>,
     /// The start time of the server, in microseconds since 1970.
     pub(crate) server_start: i64,
 }
@@ -96,7 +96,7 @@ impl MissingSegments {
 
 impl StoredQuestion {
     /// `tables` are statements that select the ids among their parameter that have a row in a table. `unlogged` selects the
-    /// names of unlogged tables.
+    /// schemas and names of unlogged tables.
     pub(crate) fn new(
         scope: Arc<LedgerScope>,
         tables: Vec<String>,
@@ -144,7 +144,7 @@ impl StoredQuestion {
             if let Some(start) = next().iter().find_map(number) {
                 answer.server_start = start;
             }
-            answer.unlogged.extend(next().iter().filter_map(text).map(str::to_owned));
+            answer.unlogged.extend(next().iter().filter_map(qualified_name));
         }
         Ok(answer)
     }
@@ -251,6 +251,17 @@ impl StoredAnswer {
 fn text(message: &SimpleQueryMessage) -> Option<&str> {
     match message {
         SimpleQueryMessage::Row(row) => row.try_get(0).ok()?,
+        _ => None,
+    }
+}
+
+/// The schema and the name in the first two columns of a row.
+fn qualified_name(message: &SimpleQueryMessage) -> Option<(String, String)> {
+    match message {
+        SimpleQueryMessage::Row(row) => {
+            let (schema, name) = (row.try_get(0).ok()??, row.try_get(1).ok()??);
+            Some((schema.to_owned(), name.to_owned()))
+        }
         _ => None,
     }
 }

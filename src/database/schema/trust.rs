@@ -70,7 +70,15 @@ pub(crate) struct FoundObject {
     is_table: bool,
     /// Whether row-level security hides rows from this role.
     is_secured: bool,
-    is_unlogged: bool,
+    /// Its schema, if it is unlogged. A partition may be unlogged by itself, and in another schema.
+    unlogged_in: Option<String>,
+}
+
+impl FoundObject {
+    /// The table of this program that it is, or is a partition of.
+    fn table(&self) -> &str {
+        self.part_of.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// Selects, as a JSON list of [`FoundObject`], the relations except indexes and the types of these names, the partitions of
@@ -93,10 +101,12 @@ pub(crate) fn objects() -> String {
            own AS (
              SELECT c.* FROM (
                SELECT oid, relname, relowner AS owner, relnamespace AS namespace, relkind IN ('r', 'p') AS fits,
-                 row_security_active(oid) AS secured, relpersistence = 'u' AS unlogged
+                 row_security_active(oid) AS secured,
+                 CASE WHEN relpersistence = 'u' THEN (SELECT s.nspname FROM pg_namespace s WHERE s.oid = relnamespace) END
+                   AS unlogged
                FROM pg_class WHERE relname = ANY ($3::text[]) AND relkind NOT IN ('i', 'I')
                UNION ALL
-               SELECT 0::oid, typname, typowner, typnamespace, true, false, false
+               SELECT 0::oid, typname, typowner, typnamespace, true, false, NULL::name
                FROM pg_type WHERE typname = ANY ($4::text[])) AS c
              JOIN pg_namespace n ON n.oid = c.namespace
              WHERE {IS_IN_SCHEMAS}),
@@ -104,7 +114,7 @@ pub(crate) fn objects() -> String {
              SELECT oid, relname, NULL::name AS part_of, owner, namespace, fits, secured, unlogged FROM own
              UNION
              SELECT p.oid, p.relname, coalesce(f.part_of, f.relname), p.relowner, f.namespace, true, false,
-               p.relpersistence = 'u'
+               CASE WHEN p.relpersistence = 'u' THEN (SELECT s.nspname FROM pg_namespace s WHERE s.oid = p.relnamespace) END
              FROM found f JOIN pg_inherits i ON i.inhparent = f.oid JOIN pg_class p ON p.oid = i.inhrelid
              WHERE f.fits),
            kinds AS (
@@ -125,7 +135,7 @@ pub(crate) fn objects() -> String {
              SELECT relname::text, part_of::text, owner, namespace, fits, secured, unlogged FROM found
              UNION ALL
              SELECT 'type '::text || t.typname::text || ' of '::text || k.relname::text, k.relname::text,
-               t.typowner, k.namespace, true, false, false
+               t.typowner, k.namespace, true, false, NULL::name
              FROM (SELECT DISTINCT ON (oid, namespace) * FROM kinds ORDER BY oid, namespace, relname) AS k
              JOIN pg_type t ON t.oid = k.oid
              WHERE NOT (t.typelem <> 0 AND t.typlen = -1) AND NOT EXISTS (
@@ -140,7 +150,7 @@ pub(crate) fn objects() -> String {
              OR EXISTS (SELECT FROM aclexplode(n.nspacl) a WHERE a.privilege_type = 'CREATE' AND a.grantee <> 0
                   AND pg_has_role(f.owner, a.grantee, 'MEMBER'))
            THEN NULL ELSE pg_get_userbyid(f.owner)::text END,
-           'is_table', f.fits, 'is_secured', f.secured, 'is_unlogged', f.unlogged) ORDER BY f.relname)
+           'is_table', f.fits, 'is_secured', f.secured, 'unlogged_in', f.unlogged::text) ORDER BY f.relname)
          FROM checked f JOIN pg_namespace n ON n.oid = f.namespace CROSS JOIN me
          JOIN pg_database d ON d.datname = current_database()"
     )
@@ -206,31 +216,27 @@ pub(crate) fn distrust(
             quote_identifier(name)
         ));
     }
-    // A partition may be unlogged by itself.
-    let unlogged: BTreeSet<&str> = found
-        .iter()
-        .filter(|object| object.is_unlogged)
-        .map(|object| object.part_of.as_deref().unwrap_or(&object.name))
-        .collect();
-    let segments = found.iter().find(|object| object.name == "kill_load_segment" && object.part_of.is_none());
-    if segments.is_some_and(|segments| !unlogged.contains(&*segments.name)) {
-        let unlogged = tables.iter().filter(|table| unlogged.contains(table.name));
-        misfits.extend(unlogged.map(|table| unlogged_fault(schemas, table.name)));
+    let mut segments = found.iter().filter(|object| object.table() == "kill_load_segment").peekable();
+    if segments.peek().is_some() && segments.all(|object| object.unlogged_in.is_none()) {
+        for object in found.iter().filter(|object| tables.iter().any(|table| table.name == object.table())) {
+            let schema = object.unlogged_in.as_deref();
+            misfits.extend(schema.map(|schema| unlogged_fault(schema, &object.name)));
+        }
     }
 }
 
-/// The sentence about an unlogged table of events.
-pub(crate) fn unlogged_fault(schemas: &Schemas, name: &str) -> String {
+/// The sentence about an unlogged table of events, or partition of one.
+pub(crate) fn unlogged_fault(schema: &str, name: &str) -> String {
     format!(
         "{name} is unlogged and kill_load_segment is not: a server crash would lose events that the ledger counts as \
          loaded (its owner can run: ALTER TABLE {}.{} SET LOGGED; after a crash, reload the dumps with --force)",
-        quote_identifier(schemas.of_table(name)),
+        quote_identifier(schema),
         quote_identifier(name)
     )
 }
 
-/// Selects the names of the unlogged tables among those of the layout and `kill_load_segment`. A table with an unlogged
-/// partition counts. It has no parameters.
+/// Selects the schemas and names of the unlogged tables of the layout and of their unlogged partitions; none if
+/// `kill_load_segment` is unlogged too. It has no parameters.
 pub(crate) fn unlogged_query(layout: Layout, schemas: &Schemas) -> String {
     let names = layout.tables().iter().map(|table| table.name).chain(["kill_load_segment"]);
     let names: Vec<String> =
@@ -240,8 +246,12 @@ pub(crate) fn unlogged_query(layout: Layout, schemas: &Schemas) -> String {
            SELECT c.oid, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            WHERE (n.nspname, c.relname) IN ({})
            UNION
-           SELECT i.inhrelid, ours.name FROM pg_inherits i JOIN ours ON ours.oid = i.inhparent)
-         SELECT DISTINCT ours.name FROM ours JOIN pg_class c ON c.oid = ours.oid WHERE c.relpersistence = 'u'",
+           SELECT i.inhrelid, ours.name FROM pg_inherits i JOIN ours ON ours.oid = i.inhparent),
+         found AS (
+           SELECT ours.name, n.nspname, c.relname FROM ours JOIN pg_class c ON c.oid = ours.oid
+           JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relpersistence = 'u')
+         SELECT DISTINCT nspname, relname FROM found
+         WHERE NOT EXISTS (SELECT FROM found AS ledger WHERE ledger.name = 'kill_load_segment')",
         names.join(", ")
     )
 }

@@ -89,10 +89,8 @@ impl PostgresStore {
         } else {
             missing.lost = self.stored.take_missing(|segment| answer.has_row(segment));
         }
-        if !answer.unlogged.contains("kill_load_segment") {
-            let unlogged = answer.unlogged.iter();
-            missing.unlogged = unlogged.map(|name| unlogged_fault(&self.schemas, name)).collect();
-        }
+        let unlogged = answer.unlogged.iter();
+        missing.unlogged = unlogged.map(|(schema, name)| unlogged_fault(schema, name)).collect();
         if missing.all().segments > missing.lost.segments {
             missing.user_code = self.table_code(deadline);
             missing.user_code.extend(self.ledger_code(deadline));
