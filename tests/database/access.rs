@@ -92,6 +92,25 @@ fn hidden_rows_are_reported() {
     }
 }
 
+/// A forced policy holds for the owner too.
+#[test]
+fn the_owner_of_a_table_with_forced_policies_gets_the_statement() {
+    let place = Place::new();
+    place.change(
+        "alter table kill_event owner to ROLE; alter table kill_event enable row level security;
+         alter table kill_event force row level security",
+    );
+    place.is_unhealthy("NO FORCE ROW LEVEL SECURITY");
+    place.run(&["verify", "dump.ndjson"]).expect(7).says(&["NO FORCE ROW LEVEL SECURITY for the table"]);
+    let health = place.run(&["health"]).expect(6).stdout;
+    let statement = health.split_once("after this statement: ").and_then(|(_, rest)| rest.lines().next());
+    place.change(statement.unwrap_or_else(|| panic!("no statement in {health}")));
+    place.run(&["health"]).expect(0);
+    place.run(&["verify", "dump.ndjson"]).expect(0);
+    // The role is dropped with all that it owns.
+    place.change("alter table kill_event owner to current_user");
+}
+
 #[test]
 fn missing_privileges_are_reported() {
     for (change, words) in [

@@ -58,11 +58,14 @@ pub(crate) fn faults(
         &client.query(&missing_privileges, &[schema, ledger, &names, &wanted])?,
     )?);
     let hidden = format!(
-        "SELECT format('row-level security hides rows of %s from the role %s: use the owner of the '
-             'table or a role with BYPASSRLS', string_agg(c.relname, ', '), current_user)
+        "SELECT format('row-level security hides rows of %s from the role %s: use %s', string_agg(c.relname, ', '),
+             current_user, CASE WHEN c.relforcerowsecurity
+               THEN 'a role with BYPASSRLS, or the owner of the table after this statement: ' || string_agg(
+                 format('ALTER TABLE %I.%I NO FORCE ROW LEVEL SECURITY', n.nspname, c.relname), '; ')
+               ELSE 'the owner of the table or a role with BYPASSRLS' END)
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE {IS_IN_SCHEMAS} AND c.relname = ANY ($3) AND c.relrowsecurity AND row_security_active(c.oid)
-         HAVING count(*) > 0"
+         GROUP BY c.relforcerowsecurity ORDER BY c.relforcerowsecurity"
     );
     faults.extend(first_column::<String, Vec<_>>(&client.query(&hidden, &[schema, ledger, &names])?)?);
     let unlogged = "SELECT format('%s %s UNLOGGED, so a server crash loses rows that the ledger counts as loaded: '

@@ -52,10 +52,16 @@ pub(crate) fn advised(schema: &str, error: Error) -> DatabaseError {
         }
         // The routine identifies the error. The message may be translated.
         Some("42501") if error.as_db_error().and_then(DbError::routine) == Some("check_enable_rls") => {
+            // The server has a hint if this role is the owner: then the policies are forced.
+            let remedy = if error.as_db_error().and_then(DbError::hint).is_some() {
+                "run ALTER TABLE … NO FORCE ROW LEVEL SECURITY for the table, or use a role with BYPASSRLS"
+            } else {
+                "use the owner of the tables or a role with BYPASSRLS"
+            };
             return StoreError::new(
                 format!(
                     "row-level security hides rows in schema {schema:?} from this role, so their events cannot be \
-                     checked\nhint: use the owner of the tables or a role with BYPASSRLS"
+                     checked\nhint: {remedy}"
                 ),
                 error,
             )
