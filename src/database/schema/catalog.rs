@@ -63,6 +63,8 @@ pub(crate) struct FoundColumn {
     pub(crate) modifier: i32,
     /// Whether it is NOT NULL and has no default.
     pub(crate) must_be_given: bool,
+    /// Whether the database computes its values from those of other columns.
+    pub(crate) is_generated: bool,
 }
 
 /// The enum type of a column, or of a name.
@@ -90,7 +92,8 @@ const RELATIONS: &str =
 
 const COLUMNS: &str = "SELECT pg_catalog.json_agg(pg_catalog.json_build_array(named.name, a.attname,
         pg_catalog.json_build_object('kind', t.typname, 'modifier', a.atttypmod,
-            'must_be_given', a.attnotnull AND NOT (a.atthasdef OR a.attidentity <> ''))))
+            'must_be_given', a.attnotnull AND NOT (a.atthasdef OR a.attidentity <> ''),
+            'is_generated', a.attgenerated <> '')))
     FROM named JOIN pg_attribute a ON a.attrelid = named.oid JOIN pg_type t ON t.oid = a.atttypid
     WHERE named.relkind NOT IN ('i', 'I') AND a.attnum > 0 AND NOT a.attisdropped";
 

@@ -193,6 +193,11 @@ pub(crate) fn lacking(table: &str, missing: &[&str]) -> Option<String> {
     }
 }
 
+/// The message about a column that the database generates, if it is one: no statement can write it.
+pub(crate) fn generated(table: &str, column: &str, found: &FoundColumn) -> Option<String> {
+    found.is_generated.then(|| format!("{table}.{column} is a generated column, a plain one is needed"))
+}
+
 /// Adds the misfits of existing ledger tables to `misfits`.
 pub(crate) fn ledger_misfits(catalog: &Catalog, misfits: &mut Vec<String>) {
     let is_other = |name: &str| catalog.relations.get(name).is_some_and(|relation| !relation.is_table);
@@ -215,7 +220,7 @@ pub(crate) fn ledger_misfits(catalog: &Catalog, misfits: &mut Vec<String>) {
                     "{}.{} is of type {kind}, {} is needed",
                     table.name, column.name, column.kind
                 )),
-                Some(_) => {}
+                Some(found) => misfits.extend(generated(&table.name, &column.name, found)),
             }
         }
         misfits.extend(lacking(&table.name, &missing));

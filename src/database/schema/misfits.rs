@@ -309,6 +309,7 @@ fn column_misfit(
     misfits: &mut Vec<String>,
 ) {
     let is_of_type = type_misfit(table, schema, column, found, misfits);
+    misfits.extend(inspect::generated(table.name, column.name, found));
     if is_of_type && !column.needed && found.must_be_given {
         let (table, column) = (table.name, column.name);
         misfits.push(format!("{table}.{column} is NOT NULL, but some events have no value for it"));
