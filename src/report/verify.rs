@@ -236,7 +236,8 @@ impl VerifyReport {
         }
         let more = self.missing() + self.different() - entries.len().min(NAMED_MAX) as u64;
         if more > 0 {
-            let _ = writeln!(text, "… and {} more; -v lists all", grouped(more));
+            let place = if log::log_enabled!(log::Level::Info) { " in the log" } else { "; -v lists all" };
+            let _ = writeln!(text, "… and {} more{place}", grouped(more));
         }
         if self.different() > 0 {
             let sources: BTreeSet<&String> =

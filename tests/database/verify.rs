@@ -79,7 +79,9 @@ fn missing_events_are_reported_by_id() {
     assert_eq!(missing["missing_ids"], json!(ids), "the first 100");
     let ended = program().args(&["-v"]).expect(6);
     assert_eq!(ended.stdout.matches("  event ").count(), 100, "the first 100");
-    assert!(ended.stdout.contains("\n… and 51 more; -v lists all\n"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("\n… and 51 more in the log\n"), "{}", ended.stdout);
+    let brief = program().expect(6).stdout;
+    assert!(brief.contains("\n… and 51 more; -v lists all\n"), "{brief}");
     assert_eq!(ended.stderr.matches("missing: dump:").count(), 151, "with -v it is all of them");
 
     // The suggested command stores all of them.
