@@ -86,6 +86,18 @@ fn a_ledger_removed_without_events_is_only_a_warning() {
     work.load(&database, &[]).stdin(&dump[..]).expect(0).summary().check(&[("duplicate", 20)]);
 }
 
+#[test]
+fn a_run_removed_from_the_ledger_is_only_a_warning() {
+    let dump = generated(20, 13, 0.0);
+    let database = Cluster::shared().database("unrecorded");
+    let work = Workplace::new();
+    let ended = load_while(&work, &database, &dump, || run(&database, "delete from kill_load_run"));
+    let ended = ended.expect(0).says(&["removed the row of this run from kill_load_run"]);
+    ended.summary().check(&[("inserted", 20), ("unfinished", 0)]);
+    assert!(!ended.stderr.contains("drops the written rows"), "{}", ended.stderr);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
 /// `delete` of other events does not explain why the segments of this load are gone.
 #[test]
 fn a_deletion_of_other_events_explains_no_missing_segment() {
