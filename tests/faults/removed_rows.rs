@@ -150,6 +150,25 @@ fn rows_of_players_and_loot_that_another_session_removes_are_missed() {
 }
 
 #[test]
+fn a_table_dropped_during_a_load_is_named_with_the_command_that_restores_its_rows() {
+    let dump = generated(20, 10, 0.0);
+    let expected = expect(&dump, Nul::Reject).tables;
+    for table in ["kill_player", "kill_loot"] {
+        log_case(table);
+        let database = Cluster::shared().database("dropped");
+        let work = Workplace::new();
+        let change = format!("drop table {table}");
+        let ended = load_while(&work, &database, &dump, || run(&database, &change)).expect(7);
+        let error = ended.summary().error().to_owned();
+        let cause = format!("the table {table} is missing in schema \"public\", but kill_event has rows");
+        assert!(error.contains(&cause), "{error}");
+        assert!(error.contains("load --server americas --on-conflict update"), "{error}");
+        work.load(&database, &["--on-conflict", "update"]).stdin(&dump[..]).expect(0);
+        assert_tables(&database, "americas", &expected);
+    }
+}
+
+#[test]
 fn the_error_about_removed_events_names_triggers() {
     let dump = generated(20, 11, 0.0);
     let database = Cluster::shared().database("named");
