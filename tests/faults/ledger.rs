@@ -56,6 +56,17 @@ fn a_trigger_that_drops_the_end_of_a_run_is_reported() {
 }
 
 #[test]
+fn the_error_of_a_trigger_that_needs_a_search_path_has_the_fix() {
+    let trigger = "create table audit (run uuid);
+        create function note() returns trigger language plpgsql as
+          'begin insert into audit values (new.id); return null; end';
+        create trigger t after insert on kill_load_run for each row execute function note()";
+    let ended = load_changed(trigger).expect(CODE_PERMANENT);
+    assert!(ended.stdout.contains("run ALTER FUNCTION … SET search_path"), "{ended:?}");
+    load_changed(&format!("{trigger}; alter function note() set search_path to public")).expect(0);
+}
+
+#[test]
 fn a_trigger_that_drops_the_mark_of_reported_rejects_is_named() {
     let database = Cluster::shared().database("marks");
     let work = Workplace::new();

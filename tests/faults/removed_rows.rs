@@ -86,6 +86,18 @@ fn a_ledger_removed_without_events_is_only_a_warning() {
     work.load(&database, &[]).stdin(&dump[..]).expect(0).summary().check(&[("duplicate", 20)]);
 }
 
+#[test]
+fn a_run_removed_from_the_ledger_is_only_a_warning() {
+    let dump = generated(20, 13, 0.0);
+    let database = Cluster::shared().database("unrecorded");
+    let work = Workplace::new();
+    let ended = load_while(&work, &database, &dump, || run(&database, "delete from kill_load_run"));
+    let ended = ended.expect(0).says(&["removed the row of this run from kill_load_run"]);
+    ended.summary().check(&[("inserted", 20), ("unfinished", 0)]);
+    assert!(!ended.stderr.contains("drops the written rows"), "{}", ended.stderr);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
 /// `delete` of other events does not explain why the segments of this load are gone.
 #[test]
 fn a_deletion_of_other_events_explains_no_missing_segment() {
@@ -131,6 +143,25 @@ fn rows_of_players_and_loot_that_another_session_removes_are_missed() {
         ended.summary().check(&[("inserted", 20 - unfinished), ("events", 20)]);
         let error = ended.summary().error().to_owned();
         assert!(error.contains("events were committed in segments whose events lack rows"), "{error}");
+        assert!(error.contains("load --server americas --on-conflict update"), "{error}");
+        work.load(&database, &["--on-conflict", "update"]).stdin(&dump[..]).expect(0);
+        assert_tables(&database, "americas", &expected);
+    }
+}
+
+#[test]
+fn a_table_dropped_during_a_load_is_named_with_the_command_that_restores_its_rows() {
+    let dump = generated(20, 10, 0.0);
+    let expected = expect(&dump, Nul::Reject).tables;
+    for table in ["kill_player", "kill_loot"] {
+        log_case(table);
+        let database = Cluster::shared().database("dropped");
+        let work = Workplace::new();
+        let change = format!("drop table {table}");
+        let ended = load_while(&work, &database, &dump, || run(&database, &change)).expect(7);
+        let error = ended.summary().error().to_owned();
+        let cause = format!("the table {table} is missing in schema \"public\", but kill_event has rows");
+        assert!(error.contains(&cause), "{error}");
         assert!(error.contains("load --server americas --on-conflict update"), "{error}");
         work.load(&database, &["--on-conflict", "update"]).stdin(&dump[..]).expect(0);
         assert_tables(&database, "americas", &expected);

@@ -116,7 +116,7 @@ fn read_and_store(parts: &LoadParts<'_>, recorded: Option<&RecordedRun<'_>>) -> 
     }
     let mut report = read(parts, files.sources.clone(), reader, &pipeline, Some(&recorded.store));
     confirm(&recorded.store, &mut report, &parts.reloads, parts.shutdown);
-    recorded.target.explain(&mut report);
+    recorded.target.explain(&mut report, &parts.hints);
     let deadline = Deadline::until_cancelled(parts.shutdown.aborted());
     files.record(&recorded.target.database.manager, parts.id, &report, parts.monitor, &deadline);
     report

@@ -1,5 +1,6 @@
 //! The database that a load writes to, with its tables and the settings of the load.
 
+use crate::commands::common::next_steps::SchemaHints;
 use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::load::parts::LoadParts;
 use crate::database::ledger::runs::RunLog;
@@ -8,7 +9,7 @@ use crate::database::schema::access::{self, TableUse};
 use crate::database::schema::catalog::Catalog;
 use crate::database::schema::inspect::OWNER_APPLY;
 use crate::database::schema::locate;
-use crate::database::schema::misfits::LostRows;
+use crate::database::schema::misfits::{LostRows, RESTORE, dropped_tables};
 use crate::database::schema::{deferred_indexes, ensure};
 use crate::database::store::StoreError;
 use crate::error::CommandError;
@@ -41,11 +42,7 @@ impl LoadTarget {
         let hinted = |error: StoreError| error.map_message(|text| parts.hints.fill(text));
         let schemas = locate::schemas(manager, layout, place.schema(), place.ledger_schema.as_deref())
             .map_err(hinted)?;
-        let lost = match (settings.on_conflict, settings.held) {
-            (OnConflict::Update, _) => LostRows::Accepted,
-            (OnConflict::Skip, LoadedSegments::LoadAgain) => LostRows::OfEvents,
-            (OnConflict::Skip, LoadedSegments::Skip) => LostRows::Refused,
-        };
+        let lost = accepted_losses(settings.on_conflict, settings.held);
         let tables = ensure::ensure(manager, layout, &schemas, Indexes::Later, Distribution::OneServer, lost)
             .map_err(hinted)?;
         for warning in &tables.warnings {
@@ -78,8 +75,17 @@ impl LoadTarget {
         access::with_grants(error, &self.database.manager, *layout, schemas, TableUse::Load)
     }
 
-    /// Does the same for the failure of a run.
-    pub(crate) fn explain(&self, report: &mut RunReport) {
+    /// Does the same for the failure of a run. If a table is missing now, the failure names it, and the command that restores
+    /// its rows.
+    pub(crate) fn explain(&self, report: &mut RunReport, hints: &SchemaHints) {
+        if let Some(dropped) = self.dropped_tables(report) {
+            if dropped.contains(RESTORE) {
+                report.reload = Some(hints.fill(RESTORE));
+            }
+            let error = StoreError::refused(hints.fill(&dropped));
+            report.halted = Some(ShutdownReason::Failed(error.into()));
+            return;
+        }
         let explained = |reason| match reason {
             ShutdownReason::Failed(RunError::Store(error)) => {
                 ShutdownReason::Failed(RunError::Store(self.with_grants(error)))
@@ -90,5 +96,25 @@ impl LoadTarget {
             other => other,
         };
         report.halted = report.halted.take().map(explained);
+    }
+
+    fn dropped_tables(&self, report: &RunReport) -> Option<String> {
+        let Some(ShutdownReason::Failed(RunError::Store(error) | RunError::Event { source: error, .. })) =
+            &report.halted
+        else {
+            return None;
+        };
+        let StoreSettings { layout, schemas, on_conflict, held, .. } = &self.store_settings;
+        let accepted = accepted_losses(*on_conflict, *held);
+        dropped_tables(error, &self.database.manager, *layout, schemas, accepted)
+    }
+}
+
+/// The rows of missing tables that a load accepts as lost.
+fn accepted_losses(on_conflict: OnConflict, held: LoadedSegments) -> LostRows {
+    match (on_conflict, held) {
+        (OnConflict::Update, _) => LostRows::Accepted,
+        (OnConflict::Skip, LoadedSegments::LoadAgain) => LostRows::OfEvents,
+        (OnConflict::Skip, LoadedSegments::Skip) => LostRows::Refused,
     }
 }

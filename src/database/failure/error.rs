@@ -163,11 +163,24 @@ impl fmt::Display for SearchEnd {
     }
 }
 
+/// A name that the search path does not find.
+const UNDEFINED: [SqlState; 3] =
+    [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_FUNCTION, SqlState::UNDEFINED_OBJECT];
+
+/// Whether the error is of a statement in a function. Our own statements find their names in any search path.
+fn is_of_function(error: &Error) -> bool {
+    error.as_db_error().is_some_and(|error| error.where_().is_some())
+}
+
 /// What precedes the text of the cause.
 fn headline(error: &Error) -> &'static str {
     match error.code() {
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             "\nhint: grant the role the privileges of a loader, which deploy/role.sql lists"
+        }
+        Some(code) if UNDEFINED.contains(code) && is_of_function(error) => {
+            "\nhint: in the function of the trigger, write the schema before each name, or run ALTER \
+             FUNCTION … SET search_path"
         }
         Some(_) => "",
         None if error.is_closed() || cause_of::<io::Error>(error).is_some() => "",

@@ -143,6 +143,7 @@ impl RunLog {
         let (indexes, schema) = (indexes.collect::<Vec<_>>(), settings.schemas.tables.clone());
         let is_one_server = settings.distribution == Distribution::OneServer;
         let (mut sql, id, end) = (self.end_statement(&end.counts), self.id, end.clone());
+        let exists = format!("SELECT FROM {}.kill_load_run WHERE id = $1", self.schema);
         if is_one_server {
             let (schema, indexes) = (end.counts.len() + 5, end.counts.len() + 6);
             let _ = write!(
@@ -163,7 +164,16 @@ impl RunLog {
                 // At least one row, of which the indexes are unknown.
                 (client.execute(&sql, &values)? > 0).then_some(-1)
             };
-            let found = found.ok_or(DatabaseError::LedgerDrops)?;
+            let Some(found) = found else {
+                if client.query_opt(&exists, &[&id])?.is_some() {
+                    return Err(DatabaseError::LedgerDrops);
+                }
+                log::warn!(
+                    "another session, or a trigger, removed the row of this run from kill_load_run, so the ledger lacks \
+                     its end"
+                );
+                return Ok(false);
+            };
             // The standby receives commits in order: once it has this one, it has all earlier ones.
             if client.take_standby_wait_cancelled() {
                 return Err(DatabaseError::Unreplicated);

@@ -8,12 +8,18 @@ use crate::database::schemas::Schemas;
 use crate::database::session::client_transaction::GenericClient;
 use crate::database::session::deadline::Deadline;
 use crate::database::store::StoreError;
+use crate::error_chain::{cause_of, in_full};
 use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::ddl::Indexes;
 use crate::layout::identifier::{identifier, quote_identifier};
 use crate::layout::table::{Column, ColumnType, Distribution, Table, TableOwner};
 use postgres::Error;
+use postgres::error::SqlState;
+use std::time::Duration;
+
+/// How long to look up the tables for the message of an error.
+const LOOKUP_MAX: Duration = Duration::from_secs(5);
 
 /// The command that rewrites incomplete events. A load replaces it by the whole command.
 pub(crate) const RESTORE: &str = "aegis-kills load --on-conflict update FILE…";
@@ -141,6 +147,29 @@ pub(crate) fn lost_rows(
          dumps that the ledger records, run: aegis-kills schema apply",
         deletions.join("; ")
     )))
+}
+
+/// The message about tables with rows that another session dropped or renamed during a load. None if the load failed
+/// for another reason.
+pub(crate) fn dropped_tables(
+    error: &StoreError,
+    manager: &DatabaseManager,
+    layout: Layout,
+    schemas: &Schemas,
+    accepted: LostRows,
+) -> Option<String> {
+    if cause_of::<Error>(error).and_then(Error::code) != Some(&SqlState::UNDEFINED_TABLE) {
+        return None;
+    }
+    let schemas = schemas.clone();
+    let found = manager.run("looking up the tables", &Deadline::at_most(LOOKUP_MAX), move |client, _| {
+        let catalog = Catalog::read(client, layout, &schemas)?;
+        Ok(lost_rows(client, &catalog, layout, &schemas, accepted)?)
+    });
+    found.unwrap_or_else(|error| {
+        log::debug!("{}", in_full(&error));
+        None
+    })
 }
 
 /// The warning about missing columns that are added to tables with rows, if there are any: these rows have no values for them.
