@@ -131,7 +131,11 @@ fn login_end(region: &str) -> Option<usize> {
     let word = &region[..word_end(region)];
     let Some(last) = region.rfind('@') else { return unfinished_login(word) };
     let has_password = region[..last].contains(':') || has_escape(&region[..last], "%3a");
-    if has_password { Some(last) } else { word.rfind('@').or_else(|| unfinished_login(word)) }
+    let end = if has_password { last } else { word.rfind('@').or_else(|| unfinished_login(word))? };
+    // The `@` can be in the value of a secret parameter.
+    let login = format!("{}@", &region[..end]);
+    let is_in_value = without_values(&login) != login;
+    Some(if is_in_value { end + word_end(&region[end..]) } else { end })
 }
 
 /// The end of a word that contains a login without an `@`, or with an encoded one. A host has only digits after its colon.
@@ -187,9 +191,10 @@ fn without_bare_logins(text: &str) -> String {
     shown
 }
 
-/// The end of the hosts in a URL with a scheme; 0 in another word.
+/// The end of the hosts in a URL with a scheme; 0 in another word. A password can contain `://`, too, after a colon.
 fn address_end(word: &str) -> usize {
-    let Some((scheme, rest)) = word.split_once("://") else { return 0 };
+    let split = word.split_once("://").filter(|(scheme, _)| first_colon(scheme).is_none());
+    let Some((scheme, rest)) = split else { return 0 };
     scheme.len() + 3 + rest.find(['/', '?']).unwrap_or(rest.len())
 }
 
@@ -289,6 +294,9 @@ mod tests {
             ("*:*:*:*:pw", "*:*:*:*:…"),
             ("h:5432:x:u:p@w", "h:…"),
             ("u:12:p:w:x@h", "u:…"),
+            ("'h:5432:x:u:p://w': no", "'h:5432:x:u:…': no"),
+            ("h:5432:x:u:p://w@y", "h:…"),
+            ("u:p://w@h/x: no", "u:…@h/x: no"),
             ("'postgresql://db/x?sslcert=u%3Apw%40h&port=1'", "'postgresql://db/x?sslcert=u%3A…%40h&port=1'"),
             ("postgresql://db:1/u%3Apw%40h", "postgresql://db:1/u%3A…%40h"),
         ] {
@@ -301,6 +309,9 @@ mod tests {
         for (text, shown) in [
             ("postgresql://db?password=secret&port=1", "postgresql://db?password=…&port=1"),
             ("postgresql://db?pasword=secret", "postgresql://db?pasword=…"),
+            ("postgresql://db/x?user=me&password=a@secret; hint: no", "postgresql://…; hint: no"),
+            ("'postgresql://db:1/x?password=@secret&port=1' for", "'postgresql://…' for"),
+            ("postgresql://db/x?password=a://secret", "postgresql://db/x?password=…"),
             ("'postgresql://db?api_key=se'cret' for", "'postgresql://db?api_key=…' for"),
             ("db?options=-c%20foo.pw=secret&port=1", "db?options=-c%20foo.pw=…&port=1"),
             ("db?options=-c%20foo.token%3Dsecret", "db?options=-c%20foo.token%3D…"),

@@ -114,7 +114,10 @@ fn login(value: &str) -> Option<Misplaced<'_>> {
     let password = &place[range.clone()];
     let (user, host) = (&place[..range.start], &place[range.end..]);
     let is_cut = match of_scheme {
-        Some(_) if password.contains(['/', '?']) => password.contains(char::is_whitespace),
+        // An `@` can be in the value of a parameter, which is learned itself.
+        Some(_) if password.contains(['/', '?']) => {
+            password.contains(char::is_whitespace) && parameters(value).is_empty()
+        }
         Some(_) => password.contains(|letter: char| letter.is_whitespace() || letter == ','),
         // Parameters such as `host=::1` are recognized by their names.
         None => password.contains(is_break) && !user.contains('='),
@@ -235,6 +238,7 @@ mod tests {
             ("host=h password=two words port=1", "h password=two words port=1", "h password=… port=1"),
             ("host=h PASSWORD=a secret", "[a secret] secret", "[…] …"),
             ("postgresql://h/x?password=a PW&port=1", "'x?password=a PW&port=1'", "'x?password=…&port=1'"),
+            ("postgresql://h:1/x?password=a @PW", "'h:1/x?password=a @PW': no", "'h:1/x?password=…': no"),
             ("host=h password=a&PW port=1", "password=a&PW port=1", "password=… port=1"),
             ("password=\"a PW\"", "'password=\"a PW\"': no", "'password=…': no"),
             ("x?options=-c%20a.token%3Da%20PW", "-c a.token=a PW", "-c a.token=…"),

@@ -149,6 +149,21 @@ fn rows_of_players_and_loot_that_another_session_removes_are_missed() {
     }
 }
 
+/// The log conceals the login of a URL, so the command has another form of it.
+#[test]
+fn the_command_that_restores_removed_rows_works_when_pasted() {
+    let dump = generated(20, 10, 0.0);
+    let database = Cluster::shared().database("pasted");
+    let work = Workplace::new();
+    let load = work.load(&database, &["--database-url", &database.tcp_url()]);
+    let ended = load_and_change(load, &database, &dump, |_| run(&database, "truncate kill_player")).expect(4);
+    let error = ended.summary().error().to_owned();
+    let (_, command) = error.split_once("load the input again with: ").expect("a command");
+    assert!(command.contains("--database-url"), "{command}");
+    work.other_program("sh", &["-c", command]).stdin(&dump[..]).expect(0);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
 #[test]
 fn a_table_dropped_during_a_load_is_named_with_the_command_that_restores_its_rows() {
     let dump = generated(20, 10, 0.0);

@@ -12,7 +12,7 @@ use crate::support::log_case;
 use crate::support::program::{Ended, Program, Workplace};
 
 /// Passwords with white space, line feeds, quotes, encoded signs and misspelled names, in each form of a connection string.
-const MISPLACED: [&str; 31] = [
+const MISPLACED: [&str; 36] = [
     "postgresql://me:zebra@db/kills",
     "postgresql://me:1zebra zebra @db/kills",
     "postgresql://me:1\nzebra@db/kills",
@@ -44,6 +44,11 @@ const MISPLACED: [&str; 31] = [
     "postgresql%3A%2F%2Fme%3Azebra%40db%2Fkills",
     "db:5432:kills:me:zebra",
     "db:5432:kills:me:1 zebra",
+    "postgresql://db/kills?user=me&password=1@zebra",
+    "postgresql://127.0.0.1:1/kills?user=me&password=1@zebra",
+    "postgresql://127.0.0.1:1/kills?password=1 @zebra",
+    "127.0.0.1:1:kills:me:1://zebra",
+    "me:1://zebra@127.0.0.1/kills",
 ];
 
 /// A program whose server is unreachable.

@@ -61,16 +61,24 @@ pub(crate) fn advised(args: &LoadArgs, env: Environment<'_>, events_at: &str) ->
     AdvisedCommands { again, load_rejects }
 }
 
-/// A load of converted input with the options of this load, for input errors.
-pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand {
+/// A load with the options of this load, without the files, for an error or the log.
+fn logged_load(args: &LoadArgs, env: Environment<'_>) -> Typed {
     let rejects = args.rejects.as_ref().map(|path| path.as_os_str());
-    let command = Typed::for_log("load", &args.database, env)
+    Typed::for_log("load", &args.database, env)
         .of_events(&args.event, env)
         .with_load_args(args, env, rejects)
         .option("--max-rejects", args.max_rejects.as_deref(), None)
         .flag("--dry-run", args.dry_run)
-        .flag("--json", args.json);
-    let command = piped(command.done());
+}
+
+/// The command that repeats a load, for an error or the log.
+pub(crate) fn load_again(args: &LoadArgs, env: Environment<'_>) -> String {
+    logged_load(args, env).paths(&args.files).done()
+}
+
+/// A load of converted input with the options of this load, for input errors.
+pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand {
+    let command = piped(logged_load(args, env).flag("--json", args.json).done());
     if args.dry_run {
         return command;
     }
@@ -160,7 +168,7 @@ impl SchemaHints {
     /// The hints of a load.
     pub(crate) fn of_load(args: &LoadArgs, env: Environment<'_>) -> Self {
         let updating = LoadArgs { on_conflict: Some("update".to_owned()), ..args.clone() };
-        let restore = commands(&updating, env).again;
+        let restore = load_again(&updating, env);
         Self { restore, ..Self::new(&args.database, args.event.layout.as_deref(), env) }
     }
 

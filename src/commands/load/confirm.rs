@@ -30,11 +30,13 @@ pub(crate) struct ReloadCommands {
 
 impl ReloadCommands {
     pub(crate) fn new(args: &LoadArgs, env: Environment<'_>) -> Self {
-        let command = |args: &LoadArgs| next::commands(args, env).again;
         Self {
-            same: command(args),
-            force: command(&LoadArgs { force: true, ..args.clone() }),
-            update: command(&LoadArgs { on_conflict: Some("update".to_owned()), ..args.clone() }),
+            same: next::load_again(args, env),
+            force: next::load_again(&LoadArgs { force: true, ..args.clone() }, env),
+            update: next::load_again(
+                &LoadArgs { on_conflict: Some("update".to_owned()), ..args.clone() },
+                env,
+            ),
         }
     }
 
