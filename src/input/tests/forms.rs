@@ -288,7 +288,8 @@ fn an_object_that_is_closed_too_early_is_one_text_with_its_rest() {
     );
     let early = "{\n  \"a\": 1\n  },\n  \"b\": 2\n}";
     check(&format!("{early}\n{{}}\n"), &[&format!("1 {early}"), "6 {}"]);
-    check("{\"a\":1},\n\"b\":2}\n{}\n", &["1 {\"a\":1},\n\"b\":2}", "3 {}"]);
+    // A value of one line is whole: the next line lacks its beginning.
+    check("{\"a\":1},\n\"b\":2}\n{}\n", &["1 {\"a\":1},", "2 \"b\":2}", "3 {}"]);
     check("{\n  \"a\": 1\n},\n\"b\": 2\n}\n{}\n", &["1 {\n  \"a\": 1\n},\n\"b\": 2\n}", "6 {}"]);
     // A string that is no key, and a brace too many at the end.
     check("[\n{},\"b\",\n{}},\n{}\n]\n", &["2[0] {}", "2[1] \"b\"", "3[2] {}}", "4[3] {}"]);

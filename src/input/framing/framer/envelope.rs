@@ -5,7 +5,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use memchr::memrchr;
+use memchr::{memchr, memrchr};
 
 use crate::input::framing::framer::members::{Following, MemberHead, skip_between};
 use crate::input::framing::framer::separators::is_space;
@@ -266,7 +266,15 @@ impl Framer {
                     Following::Text(_) | Following::Other => ValueEnd::At(end),
                 }
             }
-            Following::Member(key) if is_object && !is_member => ValueEnd::TooEarly(key),
+            // A value of one line is whole: the next line lacks its beginning.
+            Following::Member(key)
+                if is_object
+                    && !is_member
+                    && (memchr(b'\n', &text[end..key]).is_none()
+                        || memchr(b'\n', &text[start..end]).is_some()) =>
+            {
+                ValueEnd::TooEarly(key)
+            }
             Following::Text(rest) if !is_object => ValueEnd::TooEarly(rest),
             _ => ValueEnd::At(end),
         }

@@ -2,7 +2,6 @@
 
 use memchr::memchr;
 
-use crate::input::framing::framer::members::Following;
 use crate::input::framing::framer::separators::{SEPARATOR, ends_in_mark, is_space, skip_separators};
 use crate::input::framing::framer::{Ahead, Framed, Framer};
 use crate::input::framing::scan::{Scanned, ValueScan};
@@ -38,29 +37,22 @@ impl Framer {
             (Some(b'{' | b'['), _) if !matches!(last, b',' | b':' | b'[') => {}
             (None, Ahead::Nothing) if following.len() < LOOK_AHEAD_BYTES => {}
             (None, Ahead::More) if following.len() < LOOK_AHEAD_BYTES => return Some(Framed::More),
-            _ => return self.values_of_line(text, end, newline.is_some(), ahead),
+            _ => return self.values_of_line(text, end, newline.is_some()),
         }
         Some(self.whole_line(text, end))
     }
 
     /// Scans a line that may end within a value.
-    fn values_of_line(&mut self, text: &[u8], end: usize, has_end: bool, ahead: Ahead) -> Option<Framed> {
+    fn values_of_line(&mut self, text: &[u8], end: usize, has_end: bool) -> Option<Framed> {
         let first = skip_separators(&text[..end], self.start);
         let mut at = first;
         while at < end {
             let mut scan = ValueScan::new(at);
             match scan.advance(&text[..end]) {
-                Scanned::End(value_end) => match Following::of(text, value_end, ahead) {
-                    Following::Unknown => return Some(Framed::More),
-                    // A closing brace too many ends the value early, and its rest is in the next line.
-                    Following::Member(key) if text[at] == b'{' && key > end => {
-                        scan = ValueScan::ended(value_end);
-                    }
-                    _ => {
-                        at = skip_separators(&text[..end], value_end);
-                        continue;
-                    }
-                },
+                Scanned::End(value_end) => {
+                    at = skip_separators(&text[..end], value_end);
+                    continue;
+                }
                 Scanned::Open if !scan.may_end() && has_end && !self.scans_too_much() => {
                     if let Scanned::Fault(_) = scan.advance(&text[..=end]) {
                         break;
