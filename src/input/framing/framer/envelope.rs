@@ -255,6 +255,7 @@ impl Framer {
             return ValueEnd::At(end);
         }
         let is_object = text[start] == b'{';
+        let has_line_feed = |text: &[u8]| memchr(b'\n', text).is_some();
         match Following::of(text, end, ahead) {
             Following::Unknown => ValueEnd::Open,
             Following::Brace(after) if is_object && after - start <= self.value_max_bytes => {
@@ -267,12 +268,8 @@ impl Framer {
                 }
             }
             // A value of one line is whole: the next line lacks its beginning.
-            Following::Member(key)
-                if is_object
-                    && !is_member
-                    && (memchr(b'\n', &text[end..key]).is_none()
-                        || memchr(b'\n', &text[start..end]).is_some()) =>
-            {
+            Following::Member(_) if !is_object || is_member => ValueEnd::At(end),
+            Following::Member(key) if has_line_feed(&text[start..end]) || !has_line_feed(&text[end..key]) => {
                 ValueEnd::TooEarly(key)
             }
             Following::Text(rest) if !is_object => ValueEnd::TooEarly(rest),
