@@ -3,12 +3,12 @@
 
 use crate::database::connect::attributes::SessionAttributes;
 use crate::database::connect::fault::ConnectFault;
-use crate::database::connect::server_version::Unsupported;
 use crate::database::connect::tls::{Connector, Tls};
 use crate::database::connect::{Target, server_version as engine};
 use crate::database::failure::classify::{ErrorClass, is_out_of_files};
 use crate::database::failure::error::{DatabaseError, pools_statements};
 use crate::database::session::client::Client;
+use crate::database::session::client_transaction::ClientTransaction;
 use crate::database::session::deadline::{Deadline, Waited};
 use crate::database::session::notices::{Notices, Warnings};
 use crate::error_chain::in_full;
@@ -22,7 +22,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -62,8 +62,10 @@ struct Hosts {
 struct Host {
     /// The configurations to connect with, in order.
     ways: Vec<Config>,
-    /// Whether its version was checked, which happens once per process.
+    /// Whether its version and the mode of its pooler were checked, which happens once per process.
     is_known: AtomicBool,
+    /// How often a pooler closed the connection at the begin of the first transaction.
+    closed_transactions: AtomicU32,
 }
 
 /// A connection that is being opened.
@@ -85,6 +87,7 @@ impl Opener {
         let hosts = target.hosts.iter().map(|host| Host {
             ways: target.tls.ways(host).into_iter().map(way).collect(),
             is_known: AtomicBool::new(false),
+            closed_transactions: AtomicU32::new(0),
         });
         let hosts = Hosts {
             application: application.to_owned(),
@@ -194,13 +197,31 @@ impl Hosts {
                     if let Some(unmet) = attributes.unmet(&mut client).map_err(explained)? {
                         return Err(DatabaseError::Unmet(ConnectFault::unmet(&unmet, config)));
                     }
-                    if !host.is_known.load(Ordering::Acquire) {
+                    let is_first = !host.is_known.load(Ordering::Acquire);
+                    if is_first {
                         let version =
                             engine::version(&mut client).map_err(|error| setup_error(error, explained))?;
-                        host.check_server_version(&version)?;
+                        if let Some(caution) = engine::judge(&version)? {
+                            log::warn!("{caution}");
+                        }
                     }
                     let client = Client::new(client, &self.application, notices);
-                    let client = client.map_err(|error| setup_error(error, explained))?;
+                    let mut client = client.map_err(|error| setup_error(error, explained))?;
+                    if is_first
+                        && client.pid().is_none()
+                        && let Err(error) = client.transaction().and_then(ClientTransaction::rollback)
+                    {
+                        return match setup_error(error, explained) {
+                            DatabaseError::Connect { error, .. } if host.closes_transactions(&error) => {
+                                Err(DatabaseError::StatementPooling(error))
+                            }
+                            DatabaseError::Connect { error, .. } if error.is_closed() => {
+                                self.connect_to(host, attributes)
+                            }
+                            error => Err(error),
+                        };
+                    }
+                    host.is_known.store(true, Ordering::Release);
                     if let Some(cause) = &cause_before {
                         self.tls.warn_of_plain(config, cause);
                     }
@@ -245,13 +266,11 @@ fn setup_error(
 }
 
 impl Host {
-    /// Checks the version of the server. An unsupported host is checked again the next time.
-    fn check_server_version(&self, version: &str) -> Result<(), Unsupported> {
-        if let Some(caution) = engine::judge(version)? {
-            log::warn!("{caution}");
-        }
-        self.is_known.store(true, Ordering::Release);
-        Ok(())
+    /// Whether the pooler closes the connection of each transaction, as PgBouncer does in statement mode. If the end of
+    /// the connection arrives with the reason, the client library drops the reason.
+    fn closes_transactions(&self, error: &postgres::Error) -> bool {
+        const PROOF: u32 = 3;
+        error.is_closed() && self.closed_transactions.fetch_add(1, Ordering::AcqRel) + 1 >= PROOF
     }
 }
 
