@@ -2,7 +2,6 @@
 //!
 //! A text of an error may end with `\nhint: ` and a remedy. Of a chain, the first hint counts, and it comes last.
 
-use crate::conceal::concealed;
 use postgres::error::DbError;
 use std::borrow::Cow;
 use std::error::Error;
@@ -18,7 +17,7 @@ const HINT: &str = "; hint: ";
 /// Longer texts of the server are truncated: a trigger can raise megabytes.
 pub(crate) const SERVER_TEXT_BYTES_MAX: usize = 4 << 10;
 
-/// An error and its causes in one line, then `; hint: ` and the hint if there is one, without secrets (see [`concealed`]).
+/// An error and its causes in one line, then `; hint: ` and the hint if there is one.
 pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
     let (mut text, mut hint) = (String::new(), None);
     for cause in std::iter::successors(Some(error), |&cause| next_cause(cause)) {
@@ -35,7 +34,7 @@ pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
         let _ = write!(text, "{HINT}{hint}");
     }
     // Texts of other programs can have several lines.
-    concealed(&text.trim_end().replace('\n', "; "))
+    text.trim_end().replace('\n', "; ")
 }
 
 /// A text of [`in_full`] with its hint in a line of its own, which starts with `indent`.

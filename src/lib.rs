@@ -36,7 +36,6 @@ mod file_system;
 mod generate;
 mod input;
 mod layout;
-mod misplaced;
 mod numbers;
 mod panics;
 mod pipeline;

@@ -4,35 +4,36 @@ use crate::cli::mistakes::in_two_lines;
 use crate::cli::{Cli, Command, Verbosity};
 use crate::commands::common::signals::{EarlySignals, Process};
 use crate::commands::{delete, embedded, generate, health, load, manual, schema, verify};
-use crate::conceal::{concealed, shown_argument};
+use crate::conceal::without_connection_strings;
 use crate::error::CommandError;
 use crate::error_chain::{in_full, in_lines};
 use crate::exit::ExitStatus;
-use crate::misplaced::learn;
 use crate::panics::Panics;
 use crate::report::terminal::logger::Logger;
 use crate::report::terminal::screen::Screen;
 use crate::settings::env_file::{EnvFile, misspelled_variables};
 use crate::settings::environment;
 use crate::settings::environment::Environment;
-use crate::settings::variables::is_setting;
 use crate::visible::visible;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use env_logger::{Target, WriteStyle};
 use log::LevelFilter;
+use std::ffi::OsString;
 use std::io::{self, Write as _};
-use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 
 /// Runs the program with the arguments of the process and returns its exit code.
 pub fn main() -> ExitCode {
-    learn_misplaced_logins();
-    let cli = match Cli::try_parse() {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // The text of an error repeats arguments, so that those are parsed first in which the database is concealed, too.
+    let shown = without_connection_strings(&arguments, &[]);
+    let read = without_connection_strings(&arguments, &["--database-url", "--events-at"]);
+    let cli = match Cli::try_parse_from(&shown).and_then(|_| Cli::try_parse_from(&read)) {
         Ok(cli) => cli,
-        Err(error) => return print_usage_error(&error),
+        Err(error) => return print_usage_error(&error, &shown),
     };
     let screen = Screen::of_stderr(cli.verbosity.quiet);
     let panics = Panics::install();
@@ -51,16 +52,8 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit_status.code())
 }
 
-/// Learns the logins in arguments and variables, because any message may repeat them.
-fn learn_misplaced_logins() {
-    std::env::args_os().skip(1).for_each(|argument| learn(&argument.to_string_lossy()));
-    let settings = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_setting));
-    settings.for_each(|(_, value)| learn(&value.to_string_lossy()));
-}
-
-/// Prints the error in the arguments, or the requested help. The text of an error repeats arguments, in parts and in several
-/// forms. So it is made from arguments without secrets.
-fn print_usage_error(error: &clap::Error) -> ExitCode {
+/// Prints the error in the arguments, or the requested help.
+fn print_usage_error(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if !error.use_stderr() {
         // Fails if the reader has closed the pipe.
         let _ = error.print();
@@ -71,20 +64,15 @@ fn print_usage_error(error: &clap::Error) -> ExitCode {
         return ExitCode::from(ExitStatus::WrongSetting.code());
     }
     let arguments: Vec<String> =
-        std::env::args_os().skip(1).map(|argument| shown_argument(&argument.to_string_lossy())).collect();
-    let of_shown = Cli::try_parse_from(iter::once("aegis-kills").chain(arguments.iter().map(String::as_str)));
-    // It has another cause if an argument is not UTF-8. The text of that error repeats no argument.
-    let of_shown = of_shown.err().filter(|of_shown| of_shown.kind() == error.kind());
-    let text = concealed(&in_two_lines(of_shown.as_ref().unwrap_or(error), &arguments));
+        arguments.iter().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
     // Fails if the reader has closed the pipe.
-    let _ = writeln!(io::stderr(), "{}", visible(&text));
+    let _ = writeln!(io::stderr(), "{}", visible(&in_two_lines(error, &arguments)));
     ExitCode::from(ExitStatus::WrongSetting.code())
 }
 
 fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<ExitStatus, CommandError> {
     let signals = EarlySignals::install()?;
     let file = settings_file(&cli.command)?;
-    file.values().for_each(learn);
     // The environment overrides the file, also with an empty value.
     let variable = |name: &str| environment::of_process(name).or_else(|| file.get(name).map(str::to_owned));
     let env = Environment(&variable);
@@ -142,11 +130,11 @@ fn start_log(verbosity: Verbosity, screen: Screen, filters: Option<String>) {
         (false, 1) => log.filter_level(LevelFilter::Info),
         (false, _) => log.filter_level(LevelFilter::Debug),
     };
-    // A quoted name can be a URL in the wrong place. Names and messages can contain control characters and line breaks of
-    // other users: those must not reach a terminal or start a log line.
+    // Names and messages can contain control characters and line breaks of other users: those must not reach a terminal or
+    // start a log line.
     log.format(|line, record| {
         let style = line.default_level_style(record.level());
-        let text = in_lines(&concealed(&record.args().to_string()), "");
+        let text = in_lines(&record.args().to_string(), "");
         let text = visible(&text).replace('\n', "\n    ");
         writeln!(line, "[{} {style}{:<5}{style:#}] {text}", line.timestamp(), record.level())
     });

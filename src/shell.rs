@@ -15,7 +15,7 @@ pub(crate) fn shell_quoted(path: &str) -> String {
 }
 
 /// The text within `$'…'`, the form of bash, zsh and ksh for characters that a terminal does not show.
-pub(crate) fn dollar_quoted(text: &str) -> String {
+fn dollar_quoted(text: &str) -> String {
     let escaped = |letter: char| match letter {
         '\'' | '\\' => format!("\\{letter}"),
         hidden if is_hidden(hidden) || hidden.is_control() => {

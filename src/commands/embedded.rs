@@ -2,7 +2,6 @@
 
 use crate::cli::EmbeddedAction;
 use crate::commands::common::output::{write_output, write_text};
-use crate::conceal::concealed;
 use crate::database::connect::from_url;
 use crate::database::connect::server_version::VERSION_MIN;
 use crate::database::health::HealthProbe;
@@ -45,7 +44,7 @@ pub(crate) fn run(action: &EmbeddedAction, quiet: bool) -> Result<ExitStatus, Co
                 Stopped::InUse => "stopped while a load was using it".to_owned(),
             };
             if !quiet {
-                write_text(&format!("{}\n", concealed(&result)))?;
+                write_text(&format!("{result}\n"))?;
             }
         }
         EmbeddedAction::Status(args) => {
@@ -113,8 +112,7 @@ fn to_text(dir: &Path, status: &Status) -> Result<String, CommandError> {
             format!("Stopped: the data is kept; start it with: {start}\n{}", directory(dir))
         }
         Status::Missing => {
-            // The directory can be a URL in the wrong place, with a password.
-            concealed(&format!("No private PostgreSQL in {}; create one with: {start}\n", dir.display()))
+            format!("No private PostgreSQL in {}; create one with: {start}\n", dir.display())
         }
     })
 }

@@ -58,10 +58,10 @@ pub enum EmbeddedError {
     )]
     Owner { directory: PathBuf, owner: String, user: String },
     #[error(
-        "'{shown}' is a connection string, but a directory is expected\nhint: use --database-url for a database, or write \
-         ./ before the name of a directory"
+        "a connection string in place of a directory\nhint: use --database-url for a database, or write ./ before the name \
+         of a directory"
     )]
-    Url { shown: String },
+    Url,
     /// A file or link of another user is at a path that this program would write.
     #[error(
         "{} is unsafe to use: it is a link or of an unexpected type, has a second name, \
@@ -122,7 +122,7 @@ impl EmbeddedError {
                 | Self::NotPrivate { .. }
                 | Self::NoDirectory { .. }
                 | Self::Path { .. }
-                | Self::Url { .. }
+                | Self::Url
         )
     }
 

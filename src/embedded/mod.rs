@@ -18,7 +18,7 @@ pub(crate) mod server;
 pub(crate) mod size;
 pub(crate) mod socket;
 
-use crate::conceal::{is_connection_string, shown_value};
+use crate::conceal::is_connection_string;
 use crate::embedded::error::EmbeddedError;
 use crate::embedded::programs::Programs;
 use crate::embedded::server::ServerPhase;
@@ -219,12 +219,7 @@ pub fn status(dir: &Path) -> Result<Status, EmbeddedError> {
 
 /// Rejects a URL or a login in place of a directory, also if there is such a directory. Messages would repeat the password.
 fn reject_url(dir: &Path) -> Result<(), EmbeddedError> {
-    let name = dir.to_string_lossy();
-    if is_connection_string(&name) {
-        Err(EmbeddedError::Url { shown: shown_value(&name).into_owned() })
-    } else {
-        Ok(())
-    }
+    if is_connection_string(&dir.to_string_lossy()) { Err(EmbeddedError::Url) } else { Ok(()) }
 }
 
 /// Returns the directory at `dir` if it contains a cluster.

@@ -1,5 +1,6 @@
 //! Input errors. Each names the input, the position and the remedy.
 
+use crate::conceal::CONCEALED;
 use crate::shell::shell_quoted;
 use std::fmt;
 use std::io;
@@ -15,7 +16,7 @@ use crate::input::source::Source;
 #[derive(Debug, Error)]
 pub enum InputError {
     /// The file does not exist.
-    #[error("{input}\nhint: check the path, or use '-' for standard input")]
+    #[error("{input}\nhint: {}", other_name(input))]
     Missing {
         /// The input.
         input: Source,
@@ -278,6 +279,15 @@ impl fmt::Display for Breakage {
             Self::Dictionary => f.write_str("the zstd data was compressed with a dictionary"),
             Self::Window => f.write_str("the zstd data needs more than 128 MiB to decode"),
         }
+    }
+}
+
+/// Returns the remedy for a missing file. The name of one that looks like a connection string is concealed.
+fn other_name(input: &Source) -> &'static str {
+    if input.to_string() == CONCEALED {
+        "use --database-url for a database, or write ./ before the name of a file"
+    } else {
+        "check the path, or use '-' for standard input"
     }
 }
 

@@ -1,7 +1,7 @@
 //! The settings of the database and the pool.
 
 use crate::cli::DatabaseArgs;
-use crate::conceal::may_hold_secret;
+use crate::conceal::is_connection_string;
 use crate::database::connect::error::TargetError;
 use crate::database::connect::{Target, from_url, from_variables, holds_password};
 use crate::database::pool::connections::PoolSettings;
@@ -93,7 +93,7 @@ fn checked_schema(name: &str) -> Result<String, String> {
         return Err("expected a name of 1 to 63 bytes that does not begin with pg_".to_owned());
     }
     // The output of commands repeats the name, also as a part of statements.
-    if may_hold_secret(name) {
+    if is_connection_string(name) {
         return Err("expected a name, not a connection string".to_owned());
     }
     // Quotes or line ends around a name usually come from a file by mistake.

@@ -70,10 +70,6 @@ impl EnvFile {
         self.values.get(name).map(String::as_str)
     }
 
-    pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
-        self.values.values().map(String::as_str)
-    }
-
     fn holds_password(&self) -> bool {
         let is_password = |name: &str| ["PGPASSWORD", "PGSSLPASSWORD"].contains(&name);
         self.values.iter().any(|(name, value)| {

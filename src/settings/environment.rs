@@ -1,6 +1,6 @@
 //! Reads and parses variables and options.
 
-use crate::conceal::shown_value;
+use crate::conceal::shown;
 use crate::database::connect::error::TargetError;
 use crate::database::connect::parameters::is_never_empty;
 use crate::event::server::Server;
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// An invalid setting.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
-    #[error("invalid value '{}' for '{place}' ({wanted})", shown_value(value))]
+    #[error("invalid value '{}' for '{place}' ({wanted})", shown(value))]
     Value { place: &'static str, value: String, wanted: String },
     #[error(
         "the game server is required: ids of different servers collide, and the dump does not name its server\nhint: add \
@@ -121,11 +121,15 @@ pub(crate) const NO_VARIABLE: &str = "";
 pub struct Environment<'e>(pub &'e dyn Fn(&str) -> Option<String>);
 
 impl Environment<'_> {
-    /// The value of a variable, without white space and quotes around it, except for passwords and options. An empty
-    /// variable counts as unset, unless libpq rejects it.
+    /// The value of a variable, without white space and quotes around it, except for passwords and options. It is concealed
+    /// if it is a connection string in the wrong place. An empty variable counts as unset, unless libpq rejects it.
     pub fn get(&self, name: &str) -> Option<String> {
         let value = (self.0)(name)?;
-        let value = if EXACT.contains(&name) { value } else { unwrapped(&value).to_owned() };
+        let value = match name {
+            _ if EXACT.contains(&name) => value,
+            "DATABASE_URL" | "KILLS_EVENTS_AT" => unwrapped(&value).to_owned(),
+            _ => shown(unwrapped(&value)).into_owned(),
+        };
         (!value.is_empty() || is_never_empty(name)).then_some(value)
     }
 

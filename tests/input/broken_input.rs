@@ -173,7 +173,6 @@ fn the_suggested_commands_correct_everything_before_a_wrong_checksum() {
             for command in commands.iter().map(|command| format!(" {command} dump\n")) {
                 assert!(shown.stdout.contains(&command), "{command:?} is missing in: {}", shown.stdout);
             }
-            // In the log, the URL has another form, without a login before the host.
             let (_, logged) = shown.stderr.split_once(" with: ").expect("a command");
             assert!(logged.contains(" delete --database-url ") && !logged.contains('…'), "{}", shown.stderr);
             assert!(logged.contains(" --server americas dump\n"), "{}", shown.stderr);

@@ -203,24 +203,24 @@ fn no_variable_prints_a_misplaced_password() {
     }
 }
 
-/// The rest of the value, or at least its place, is shown.
+/// The place of the value is shown.
 #[test]
-fn a_misplaced_url_is_printed_without_its_login() {
+fn a_misplaced_connection_string_is_concealed_as_a_whole() {
     let work = Workplace::new();
     let url = "postgresql://me:zebra@db/kills";
     for (args, code, shown) in [
-        (&["load", url][..], 1, "postgresql://…@db/kills: No such file"),
-        (&["verify", "me:1\nzebra@db/kills"], 1, "me:…@db/kills: No such file"),
+        (&["load", url][..], 1, "error: postgresql://…: No such file or directory\nhint: use --database-url"),
+        (&["verify", "me:1\nzebra@db/kills"], 1, "error: postgresql://…: No such file"),
         (&["health", url], 2, "unexpected argument 'postgresql://…'"),
         (&[url], 2, "unrecognized subcommand 'postgresql://…'"),
         (&["load", "--databse-url=postgresql://me:zebra@db/kills"], 2, "'--databse-url'"),
         (&["load", "--server", url], 2, "invalid value 'postgresql://…' for '--server'"),
-        (&["generate", "--seed", "me:1\nzebra@db"], 2, "invalid value '…' for '--seed'"),
+        (&["generate", "--seed", "me:1\nzebra@db"], 2, "invalid value 'postgresql://…' for '--seed'"),
         (&["schema", "print", "--schema", url], 2, "'--schema' (expected a name, not a connection string)"),
         (
             &["schema", "print", "--ledger-schema", "me:zebra@db"],
             2,
-            "invalid value '…' for '--ledger-schema'",
+            "invalid value 'postgresql://…' for '--ledger-schema'",
         ),
         (&["man", "--dir", url], 2, "invalid value 'postgresql://…' for '--dir' (expected a directory"),
     ] {
@@ -228,6 +228,36 @@ fn a_misplaced_url_is_printed_without_its_login() {
         assert_clean(&format!("{args:?}"), &format!("{}{}", ended.stdout, ended.stderr));
     }
     assert!(work.program(&["--help"]).expect(0).stdout.contains("Exit codes"));
+}
+
+/// No word of a message is taken for a part of a secret, even if a password contains it.
+#[test]
+fn other_texts_stay_whole() {
+    let work = Workplace::new();
+    work.write("dump", format!("{{\"ns:a@b\": {}}}\n", small_event(1)));
+    let check = |args: &[&str], url: &str, code: i32, words: &[&str]| {
+        log_case((args, url));
+        let program = work.program(args).env("DATABASE_URL", url).env("DATABASE_AWAY_TIMEOUT", "1");
+        let ended = program.env("DATABASE_CONNECTION_TIMEOUT", "200").run().expect(code);
+        let text = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(words.iter().all(|word| text.contains(word)), "{words:?} are missing in {text}");
+    };
+    for password in ["refused, server,hint", "Unhealthy%20Connection", "a, 127.0.0.1, start the"] {
+        let url = format!("postgresql://me:{password}@127.0.0.1:1/kills");
+        check(
+            &["health"],
+            &url,
+            6,
+            &["Unhealthy: 127.0.0.1:1: Connection refused\nhint: start the server, "],
+        );
+    }
+    let url = "postgresql://127.0.0.1:1/kills";
+    check(&["load", "--dry-run", "--events-at", "ns:a@b", "dump"], url, 0, &["1  can be loaded"]);
+    // A key can also be a login, so it is not printed.
+    let words = ["no value at 'postgresql://…', the path of --events-at"];
+    check(&["load", "--dry-run", "--events-at", "ns:b@a", "dump"], url, 3, &words);
+    let name = "kills of 12:30 @eu, all of today.ndjson";
+    check(&["load", "--dry-run", name], url, 1, &[&format!("error: {name}: No such file")]);
 }
 
 /// The commands that a report suggests, after the database's URL or another option held a password.

@@ -1,14 +1,11 @@
 //! Builds the commands that reports suggest, with the options of the current command.
 //!
-//! Invariant: a suggested command contains no secret. A URL that may hold one is replaced by a placeholder, and the user must
-//! insert it. The rest of the command is concealed like any other text.
-//!
-//! Invariant: a command in a text that is concealed as a whole, as all of the log, has a URL that this leaves unchanged.
+//! Invariant: a suggested command contains no secret. A URL that may hold one besides the password is replaced by a
+//! placeholder, and the user must insert it.
 
 use crate::cli::{DatabaseArgs, DeleteArgs, EventArgs, LoadArgs, VerifyArgs};
-use crate::conceal::{concealed, is_connection_string};
-use crate::database::connect::is_public;
-use crate::database::connect::loggable::{loggable, without_login};
+use crate::conceal::{CONCEALED, shown};
+use crate::database::connect::shown_url::{without_login, without_password};
 use crate::database::schema::inspect::OWNER_APPLY;
 use crate::database::schema::misfits::RESTORE;
 use crate::event::rules::battle_in_name;
@@ -64,7 +61,7 @@ pub(crate) fn advised(args: &LoadArgs, env: Environment<'_>, events_at: &str) ->
 /// A load with the options of this load, without the files, for an error or the log.
 fn logged_load(args: &LoadArgs, env: Environment<'_>) -> Typed {
     let rejects = args.rejects.as_ref().map(|path| path.as_os_str());
-    Typed::for_log("load", &args.database, env)
+    Typed::new("load", &args.database, env)
         .of_events(&args.event, env)
         .with_load_args(args, env, rejects)
         .option("--max-rejects", args.max_rejects.as_deref(), None)
@@ -82,7 +79,7 @@ pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand 
     if args.dry_run {
         return command;
     }
-    let delete = Typed::for_log("delete", &args.database, env).of_events(&args.event, env);
+    let delete = Typed::new("delete", &args.database, env).of_events(&args.event, env);
     command.with_damage_advice(move |input| {
         let delete = match input {
             Source::File(path) => delete.clone().paths([path]).done(),
@@ -102,7 +99,7 @@ pub(crate) fn delete_of(args: &LoadArgs, env: Environment<'_>, dumps: &[&Path]) 
 
 /// A verification of converted input, for input errors.
 pub(crate) fn piped_verify(args: &VerifyArgs, env: Environment<'_>) -> PipedCommand {
-    let command = Typed::for_log("verify", &args.database, env)
+    let command = Typed::new("verify", &args.database, env)
         .of_events(&args.event, env)
         .flag("--ids-only", args.ids_only)
         .flag("--json", args.json);
@@ -159,7 +156,7 @@ const PRINT: &str = "aegis-kills schema print";
 impl SchemaHints {
     pub(crate) fn new(database: &DatabaseArgs, layout: Option<&str>, env: Environment<'_>) -> Self {
         let of_layout = |command: Typed| command.option("--layout", layout, env.get("KILLS_LAYOUT")).done();
-        let typed = |command: &str| of_layout(Typed::for_log(command, database, env));
+        let typed = |command: &str| of_layout(Typed::new(command, database, env));
         let restore = format!("{} --server NAME --on-conflict update FILE…", typed("load"));
         let owner_apply = of_layout(Typed::for_owner("schema apply", database, env));
         Self { apply: typed("schema apply"), owner_apply, print: typed("schema print"), restore }
@@ -185,7 +182,7 @@ impl SchemaHints {
 
 /// A deletion of the events of converted input, for input errors.
 pub(crate) fn piped_delete(args: &DeleteArgs, env: Environment<'_>) -> PipedCommand {
-    let command = Typed::for_log("delete", &args.database, env)
+    let command = Typed::new("delete", &args.database, env)
         .of_events(&args.event, env)
         .flag("--dry-run", args.dry_run)
         .flag("--json", args.json);
@@ -200,83 +197,46 @@ pub(crate) fn piped_delete(args: &DeleteArgs, env: Environment<'_>) -> PipedComm
 
 /// A shell command.
 #[derive(Clone)]
-struct Typed {
-    text: String,
-    /// Quoted words that hold no secret, although they can look like it: a URL without a password, the name of a file. In the
-    /// text, [`VERBATIM`] stands for each.
-    verbatim: Vec<String>,
-}
-
-/// No argument contains this character.
-const VERBATIM: &str = "\0";
+struct Typed(String);
 
 impl Typed {
-    /// A command for standard output.
     fn new(command: &str, args: &DatabaseArgs, env: Environment<'_>) -> Self {
-        let shown = |url: &str| is_public(url).then(|| url.to_owned());
-        Self::begin(command).of_database(args, env, shown)
+        Self::begin(command).of_database(args, env, without_password)
     }
 
-    /// A command for an error or the log.
-    fn for_log(command: &str, args: &DatabaseArgs, env: Environment<'_>) -> Self {
-        Self::begin(command).of_database(args, env, loggable)
-    }
-
-    /// A command for an error or the log that another role runs.
+    /// A command that another role runs.
     fn for_owner(command: &str, args: &DatabaseArgs, env: Environment<'_>) -> Self {
         Self::begin(command).of_database(args, env, without_login)
     }
 
     fn begin(command: &str) -> Self {
         let program = std::env::args_os().next().unwrap_or_else(|| "aegis-kills".into());
-        Self { text: format!("{} {command}", quoted(&program)), verbatim: Vec::new() }
+        Self(format!("{} {command}", quoted(&program)))
     }
 
     /// The finished command.
     fn done(self) -> String {
-        let text = concealed(&self.text);
-        let mut parts = text.split(VERBATIM);
-        let mut command = parts.next().unwrap_or_default().to_owned();
-        for (word, part) in self.verbatim.iter().zip(parts) {
-            command.push_str(word);
-            command.push_str(part);
-        }
-        command
-    }
-
-    fn verbatim(mut self, word: &str) -> Self {
-        self.verbatim.push(shell_quoted(word));
-        self.word(VERBATIM)
-    }
-
-    /// Adds the name of a file. That of an existing file is no login.
-    fn file(self, path: &OsStr) -> Self {
-        match path.to_str() {
-            Some(name) if Path::new(name).exists() => self.verbatim(name),
-            _ => self.word(&quoted(path)),
-        }
+        self.0
     }
 
     fn word(mut self, word: &str) -> Self {
-        self.text = format!("{} {word}", self.text);
+        self.0.push(' ');
+        self.0.push_str(word);
         self
     }
 
     /// Adds an option from the command line or its variable, because a variable may be set only for this one command.
     fn option(self, name: &str, typed: Option<&str>, set: Option<String>) -> Self {
         match typed.map(str::to_owned).or(set) {
-            Some(value) => self.word(name).word(&quoted(OsStr::new(&value))),
+            // The path of `--events-at` can look like a connection string.
+            Some(value) => self.word(name).word(&shell_quoted(&shown(&value))),
             None => self,
         }
     }
 
     fn path(self, name: &str, path: Option<&OsStr>) -> Self {
         match path {
-            // Such an option does not accept a login.
-            Some(path) if path.to_str().is_some_and(|path| !is_connection_string(path)) => {
-                self.word(name).verbatim(&path.to_string_lossy())
-            }
-            Some(path) => self.word(name).file(path),
+            Some(path) => self.word(name).word(&quoted(path)),
             None => self,
         }
     }
@@ -293,8 +253,8 @@ impl Typed {
         shown: impl Fn(&str) -> Option<String>,
     ) -> Self {
         self = match args.database_url.as_deref().map(shown) {
-            Some(Some(url)) => self.word("--database-url").verbatim(&url),
-            Some(None) => self.option("--database-url", Some("postgresql://…"), None),
+            Some(Some(url)) => self.word("--database-url").word(&shell_quoted(&url)),
+            Some(None) => self.option("--database-url", Some(CONCEALED), None),
             None => self,
         };
         let embedded = match &args.database_url {
@@ -330,13 +290,12 @@ impl Typed {
     fn paths(self, files: impl IntoIterator<Item: AsRef<OsStr>> + Clone) -> Self {
         let is_option_like = |file: &OsStr| file.to_string_lossy().starts_with('-') && file != "-";
         let begin = self.flag("--", files.clone().into_iter().any(|file| is_option_like(file.as_ref())));
-        files.into_iter().fold(begin, |command, file| command.file(file.as_ref()))
+        files.into_iter().fold(begin, |command, file| command.word(&quoted(file.as_ref())))
     }
 }
 
 fn quoted(word: &OsStr) -> String {
-    // The word can be a URL in the wrong place.
-    shell_quoted(&concealed(&word.to_string_lossy()))
+    shell_quoted(&word.to_string_lossy())
 }
 
 #[cfg(test)]

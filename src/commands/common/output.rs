@@ -1,6 +1,5 @@
 //! Standard output, whose reader can close it at any time.
 
-use crate::misplaced::without_learned;
 use crate::visible::visible;
 use anyhow::Context as _;
 use std::io::{self, Write as _};
@@ -18,7 +17,7 @@ pub(crate) fn write_output(text: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// Writes a text for users, without misplaced passwords, and with control characters escaped.
+/// Writes a text for users, with control characters escaped.
 pub(crate) fn write_text(text: &str) -> anyhow::Result<bool> {
-    write_output(&visible(&without_learned(text)))
+    write_output(&visible(text))
 }

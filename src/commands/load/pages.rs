@@ -5,7 +5,6 @@
 use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::common::sources;
 use crate::commands::load::health_page::HealthPage;
-use crate::conceal::concealed;
 use crate::panics::NO_THREAD;
 use crate::report::http::{HttpServer, Pages, Response};
 use crate::report::metrics::Metrics;
@@ -64,7 +63,7 @@ impl LoadPages {
             run,
             server: settings.event.server,
             layout: settings.event.layout,
-            sources: concealed(&sources::to_text(&settings.named)),
+            sources: sources::to_text(&settings.named),
         };
         let status = StatusPage::start(facts, live.clone()).context(NO_THREAD)?;
         let status = Arc::new(status);

@@ -4,7 +4,6 @@ use crate::commands::load::outcome::{cause, outcome};
 use crate::commands::load::parts::LoadParts;
 use crate::commands::load::target::LoadTarget;
 use crate::commands::load::unchanged::Files;
-use crate::conceal::concealed;
 use crate::database::failure::public::in_public;
 use crate::database::ledger::runs::{RunCounts, RunEnd, RunLog};
 use crate::database::options::StoreSettings;
@@ -19,7 +18,6 @@ use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
 use log::Level;
-use std::path::Path;
 use std::time::Duration;
 
 /// How long a stopped run tries to write its row or its end to the ledger.
@@ -47,10 +45,7 @@ impl<'r> RecordedRun<'r> {
     pub(crate) fn begin(target: &'r LoadTarget, parts: &'r LoadParts<'r>) -> Result<Self, StoreError> {
         let LoadTarget { database, store_settings, .. } = target;
         let manager = &database.manager;
-        // The ledger can be readable for other users, and a source can be a URL in the wrong place.
-        let shown = |name: String| if Path::new(&name).exists() { name } else { concealed(&name) };
-        let sources: Vec<String> =
-            parts.settings.named.iter().map(|source| shown(source.to_string())).collect();
+        let sources: Vec<String> = parts.settings.named.iter().map(Source::to_string).collect();
         let begin =
             |deadline: &Deadline| RunLog::begin(manager, store_settings, parts.id, &sources, deadline);
         // Retry after a stop, because the row may already be written and then needs its end.

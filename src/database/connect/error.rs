@@ -1,6 +1,6 @@
 //! Connection URLs, variables and files of TLS that can't be used.
 
-use crate::conceal::shown_value;
+use crate::conceal::shown;
 use std::path::PathBuf;
 
 /// A URL, a variable or a file of TLS that can't be used.
@@ -21,7 +21,7 @@ pub enum TargetError {
     /// A common mistake, with its remedy.
     #[error("invalid database URL: {why}\nhint: {remedy}")]
     Mistake { why: String, remedy: &'static str },
-    #[error("invalid value '{}' for {place} ({wanted})", shown_value(value))]
+    #[error("invalid value '{}' for {place} ({wanted})", shown(value))]
     Value { place: String, value: String, wanted: String },
     #[error(
         "{name} has {count} {}, host has {hosts}\nhint: give one for each host{or_one}",

@@ -7,16 +7,15 @@ pub(crate) mod cause;
 pub(crate) mod error;
 pub(crate) mod fault;
 pub(crate) mod hints;
-pub(crate) mod loggable;
 pub(crate) mod parameters;
 pub(crate) mod pgpass;
 pub(crate) mod server_version;
+pub(crate) mod shown_url;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text;
 pub(crate) mod tls;
 
-use crate::conceal::may_hold_secret;
 use crate::database::connect::attributes::SessionAttributes;
 use crate::database::connect::error::TargetError;
 use crate::database::connect::tls::Tls;
@@ -82,12 +81,7 @@ pub(crate) fn holds_password(url: &str) -> bool {
     text::parse(url.trim()).is_ok_and(|pairs| pairs.iter().any(is_password))
 }
 
-/// Whether a connection string can be shown: it is valid, has only parameters that are never secret, and no value looks like
-/// a misplaced login.
-pub(crate) fn is_public(url: &str) -> bool {
-    text::parse(url.trim()).is_ok_and(|pairs| pairs.iter().all(is_public_pair))
-}
-
+/// Whether a parameter can be shown: it is never secret, and its value does not look like a misplaced login.
 fn is_public_pair((name, value): &(String, String)) -> bool {
     let is_address = |host: &str| !host.contains(':') || host.parse::<IpAddr>().is_ok();
     let holds_login = value.contains('@') || value.contains('=') || !value.split(',').all(is_address);
@@ -242,9 +236,7 @@ fn base_config(parameters: &Parameters) -> Result<Config, TargetError> {
     if let Some(password) = parameters.text("password") {
         config.password(password);
     }
-    // All users of the database see the name. A connection string in the wrong place is none.
-    let name = parameters.text("application_name").filter(|name| !may_hold_secret(name));
-    config.application_name(name.unwrap_or("aegis-kills"));
+    config.application_name(parameters.text("application_name").unwrap_or("aegis-kills"));
     if let Some(options) = parameters.text("options") {
         config.options(options);
     }

@@ -1,5 +1,6 @@
 //! The parameters of a connection by libpq's names, their variables, and the origin of each value for error messages.
 
+use crate::conceal::{CONCEALED, is_connection_string};
 use crate::database::connect::error::TargetError;
 use crate::database::connect::text;
 use std::collections::BTreeMap;
@@ -148,9 +149,9 @@ impl Parameters {
                     return Err(TargetError::NotOffered { name: known, remedy });
                 }
             } else if name == "ssl" && value == "true" {
-                parameters.set("sslmode", "require".to_owned(), place("ssl"));
+                parameters.set("sslmode", "require".to_owned(), place("ssl"))?;
             } else if let Some((known, ..)) = KNOWN.iter().find(|known| known.0 == name) {
-                parameters.set(known, value, place(known));
+                parameters.set(known, value, place(known))?;
             } else {
                 return Err(unknown(&name, text::may_be_password(text, &name)));
             }
@@ -177,19 +178,24 @@ impl Parameters {
                 && !self.values.contains_key(name)
                 && let Some(value) = variable(of)
             {
-                self.set(name, value, of.to_owned());
+                self.set(name, value, of.to_owned())?;
             }
         }
         // The old variable of libpq for `sslmode=require`, used as a default.
         if !self.values.contains_key("sslmode")
             && variable("PGREQUIRESSL").is_some_and(|value| value.starts_with('1'))
         {
-            self.set("sslmode", "require".to_owned(), "PGREQUIRESSL".to_owned());
+            self.set("sslmode", "require".to_owned(), "PGREQUIRESSL".to_owned())?;
         }
         Ok(())
     }
 
-    fn set(&mut self, name: &'static str, text: String, place: String) {
+    fn set(&mut self, name: &'static str, text: String, place: String) -> Result<(), TargetError> {
+        // Messages of this program and of the server repeat the other values.
+        if is_public_name(name) && is_connection_string(&text) {
+            let wanted = "expected a value without a login or a password".to_owned();
+            return Err(TargetError::Value { place, value: CONCEALED.to_owned(), wanted });
+        }
         // A file or secret may leave a newline, which would become part of a name.
         let text = if AS_GIVEN.contains(&name) { text } else { text.trim().to_owned() };
         // As in libpq, other empty values count as not set.
@@ -199,6 +205,7 @@ impl Parameters {
         } else {
             self.values.insert(name, Value { text, place });
         }
+        Ok(())
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {

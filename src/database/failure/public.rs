@@ -1,6 +1,5 @@
 //! Database errors in a public form, without text of a statement error that may quote an event.
 
-use crate::conceal::concealed;
 use crate::error_chain::{next_cause, own_text};
 use postgres::error::DbError;
 use std::error::Error;
@@ -12,7 +11,7 @@ pub(crate) fn in_public(error: &(dyn Error + 'static)) -> String {
     let mut next = Some(error);
     while let Some(cause) = next {
         if let Some(code) = statement_error(cause) {
-            return concealed(&format!("{text}{}", hidden(&code)));
+            return format!("{text}{}", hidden(&code));
         }
         next = next_cause(cause);
         // Hints are for operators, not for readers of a public page.
@@ -21,7 +20,7 @@ pub(crate) fn in_public(error: &(dyn Error + 'static)) -> String {
             text = format!("{text}{message}: ");
         }
     }
-    concealed(text.trim_end_matches(": "))
+    text.trim_end_matches(": ").to_owned()
 }
 
 /// The SQLSTATE of an error that ended a statement. The server itself sends those that end the connection.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the events before malformed JSON are passed on, and the place of the malformed text is noted.
 
+use crate::conceal::shown;
 use crate::event::fault::{Fault, FaultKind};
 use crate::event::field::Field;
 use crate::event::forms::envelope::{EventsAt, PathStep};
@@ -266,7 +267,7 @@ impl Walk<'_, '_> {
         let start = cursor.at();
         cursor.skip_leniently()?;
         let text = cursor.text_since(start);
-        let fault = Fault::from(FaultKind::NothingAtPath(self.path.to_string()));
+        let fault = Fault::from(FaultKind::NothingAtPath(shown(&self.path.to_string()).into_owned()));
         let path = guessed_path(text, Some(self.path), left);
         each(line(text, start, at, Err(fault.with_events_at(path))));
         Ok(())

@@ -180,3 +180,34 @@ fn wrong_settings_of_tls_are_named_with_the_remedy() {
         assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
     }
 }
+
+/// Messages repeat the values of the parameters, and all users of the database see the names of sessions.
+#[test]
+fn a_connection_string_is_no_value_of_a_parameter() {
+    for (value, encoded) in [
+        ("postgresql://me:secret@db/kills", "postgresql%3A%2F%2Fme%3Asecret%40db%2Fkills"),
+        ("me:se cret@db", "me%3Ase%20cret%40db"),
+        ("host=db password=secret", "host%3Ddb%20password%3Dsecret"),
+    ] {
+        for (name, variable) in [
+            ("application_name", "PGAPPNAME"),
+            ("host", "PGHOST"),
+            ("dbname", "PGDATABASE"),
+            ("user", "PGUSER"),
+            ("passfile", "PGPASSFILE"),
+            ("sslrootcert", "PGSSLROOTCERT"),
+        ] {
+            let of_variable = from_url("postgresql://", &with(&[(variable, value)])).expect_err(variable);
+            let of_text = url(&format!("postgresql://?{name}={encoded}")).expect_err(name);
+            for (error, place) in [(of_variable, variable), (of_text, name)] {
+                let words = format!("{error} {error:?}");
+                assert!(words.contains(&format!("'postgresql://…' for {place}")), "{words}");
+                assert!(!words.contains("secret") && !words.contains("cret@"), "{words}");
+            }
+        }
+        let pairs = [("PGPASSWORD", value), ("PGOPTIONS", value)];
+        let config = from_url("postgresql://db", &with(&pairs)).unwrap().hosts.remove(0);
+        assert_eq!(config.get_password(), Some(value.as_bytes()));
+        assert_eq!(config.get_options(), Some(value));
+    }
+}
