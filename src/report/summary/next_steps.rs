@@ -23,13 +23,17 @@ impl Summary {
                 vec![self.of_input("to resume", "to resume, with the same input", &next.again)]
             }
             RunStatus::RejectLimit => {
-                let unlimited = self.of_input(
-                    "to load the remaining events without a reject limit",
-                    "to load the remaining events without a reject limit, with the same input",
-                    &next.unlimited,
-                );
+                let unlimited = || {
+                    self.of_input(
+                        "to load the remaining events without a reject limit",
+                        "to load the remaining events without a reject limit, with the same input",
+                        &next.unlimited,
+                    )
+                };
+                // The error is that the reject file is out of proportion to the input, as in each load of it.
+                let unlimited = self.error.is_none().then(unlimited);
                 let advised = self.advised().filter(|_| self.has_only_rejects());
-                self.list_rejects().into_iter().chain([advised.unwrap_or(unlimited)]).collect()
+                self.list_rejects().into_iter().chain(advised.or(unlimited)).collect()
             }
             RunStatus::Failed => self.after_failure(),
         }

@@ -264,11 +264,14 @@ fn no_next_command_fails_again_or_has_nothing_to_do() {
         })
     };
     let (inside, list) = ("to read the events inside the values", "to list the rejects");
+    let disproportionate =
+        Summary { error: Some("out of proportion".to_owned()), ..with_rejects(RunStatus::RejectLimit) };
     for (summary, expected) in [
         (dry(all_rejected(RunStatus::Rejects, None)), &[list][..]),
         (dry(all_rejected(RunStatus::Rejects, advised())), &[inside]),
         (dry(with_rejects(RunStatus::Rejects)), &["to load it"]),
         (all_rejected(RunStatus::RejectLimit, advised()), &[list, inside]),
+        (disproportionate, &[list]),
         (all_rejected(RunStatus::Rejects, advised()), &[list, "to load the events inside the rejects"]),
     ] {
         assert_eq!(purposes(&summary), expected, "{summary}");
