@@ -1,6 +1,5 @@
 //! The private PostgreSQL of `--embedded`, with real servers.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -357,13 +356,23 @@ fn an_inaccessible_parent_directory_is_named() {
     assert!(error.to_string().contains(&*barred.to_string_lossy()), "{error}");
 }
 
+/// Neither the environment of this process nor root's privileges.
 #[test]
 fn the_programs_inherit_no_secret_and_no_setting() {
+    const EXPECTED: [&str; 7] =
+        ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TZ", "LC_ALL", "HOME"];
     let account = Account::for_paths(&[]).expect("an account");
-    let command = account.command(Path::new("/bin/true"));
-    let names: Vec<&OsStr> = command.get_envs().map(|(name, _)| name).collect();
-    for name in ["DATABASE_URL", "PGDATA", "PGPORT", "PGPASSWORD"] {
-        assert!(!names.contains(&OsStr::new(name)), "{name}");
+    let output = |program: &str, args: &[&str]| {
+        let ended = account.command(Path::new(program)).args(args).output_in_time().expect(program);
+        String::from_utf8(ended.stdout).expect("UTF-8")
+    };
+    // Cargo sets it for each test.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    let environment = output("/usr/bin/env", &[]);
+    for line in environment.lines() {
+        let (name, _) = line.split_once('=').expect("NAME=value");
+        assert!(EXPECTED.contains(&name), "{line}");
     }
-    assert!(names.contains(&OsStr::new("LC_ALL")));
+    assert!(environment.contains("LC_ALL=C\n") && environment.contains("HOME=/\n"), "{environment}");
+    assert_ne!(output("/usr/bin/id", &["-u"]), "0\n");
 }
