@@ -294,7 +294,12 @@ impl Summary {
     /// The counts of the outcomes and their sum.
     fn account(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = &self.counts;
-        let unfinished = if self.dry_run { "can be loaded" } else { "unfinished" };
+        let unfinished = match (self.dry_run, self.status) {
+            // Some of them were not examined.
+            (true, RunStatus::Interrupted | RunStatus::RejectLimit) => "not rejected so far",
+            (true, _) => "can be loaded",
+            (false, _) => "unfinished",
+        };
         for (number, what) in [
             (counts.inserted, "inserted"),
             (counts.updated, "updated"),

@@ -228,6 +228,14 @@ fn the_first_line_is_the_outcome_and_the_last_a_command() {
         let parts: u64 = parts.lines().skip(1).filter_map(number).sum();
         assert_eq!(Some(parts), number(sum), "{text}");
     }
+    for (status, what) in [
+        (RunStatus::Rejects, "  can be loaded\n"),
+        (RunStatus::Interrupted, "  not rejected so far\n"),
+        (RunStatus::RejectLimit, "  not rejected so far\n"),
+    ] {
+        let text = unfinished(dry(status)).to_string();
+        assert!(text.contains(what), "{text}");
+    }
 }
 
 /// The purposes of the next commands.
