@@ -76,9 +76,9 @@ fn file_fault(
     if !catalog.has("kill_load_segment") || catalog.uses_files == Some(true) {
         return Ok(None);
     }
-    let sql = "SELECT quote_ident(current_user), has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $1";
+    let sql = "SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $1";
     let Some(row) = client.query_opt(sql, &[&schemas.ledger])? else { return Ok(None) };
-    let (role, may_create): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
+    let may_create: bool = row.try_get(0)?;
     Ok(match catalog.uses_files {
         None if may_create => None,
         None => Some(format!(
@@ -87,8 +87,9 @@ fn file_fault(
         )),
         Some(_) => Some(format!(
             "the role lacks SELECT, INSERT or UPDATE on kill_load_file, so each load reads all unchanged files again: run \
-             in psql as the owner: GRANT SELECT, INSERT, UPDATE ON {}.kill_load_file TO {role}",
-            quote_identifier(&schemas.ledger)
+             in psql as the owner: GRANT SELECT, INSERT, UPDATE ON {}.kill_load_file TO {}",
+            quote_identifier(&schemas.ledger),
+            catalog.role
         )),
     })
 }
