@@ -47,18 +47,22 @@ pub(crate) fn faults(
         wanted.push(FIRST.join(","));
     }
     let missing_privileges = format!(
-        "SELECT format('the role %s lacks %s on %s', current_user, string_agg(needed, ', '), name)
-         FROM (SELECT w.name, c.oid, needed FROM unnest($3::text[], $4::text[]) AS w (name, wanted)
-           JOIN pg_class c ON c.relname = w.name AND c.relkind IN ('r', 'p')
-           JOIN pg_namespace n ON n.oid = c.relnamespace AND {IS_IN_SCHEMAS},
-           unnest(string_to_array(w.wanted, ',')) AS needed) AS tables
-         WHERE NOT has_table_privilege(oid, needed) GROUP BY name ORDER BY name"
+        "SELECT format('the role %s lacks %s on %s', current_user, lacking, string_agg(name, ', ' ORDER BY number))
+         FROM (SELECT w.name, w.number, string_agg(privilege, ', ' ORDER BY needed.number) AS lacking
+           FROM unnest($3::text[], $4::text[]) WITH ORDINALITY AS w (name, wanted, number)
+             JOIN pg_class c ON c.relname = w.name AND c.relkind IN ('r', 'p')
+             JOIN pg_namespace n ON n.oid = c.relnamespace AND {IS_IN_SCHEMAS},
+             unnest(string_to_array(w.wanted, ',')) WITH ORDINALITY AS needed (privilege, number)
+           WHERE NOT has_table_privilege(c.oid, privilege) GROUP BY w.name, w.number, c.oid) AS tables
+         GROUP BY lacking ORDER BY min(number)"
     );
     faults.extend(first_column::<String, Vec<_>>(
         &client.query(&missing_privileges, &[schema, ledger, &names, &wanted])?,
     )?);
+    names.push("kill_load_file");
     let hidden = format!(
-        "SELECT format('row-level security hides rows of %s from the role %s: use %s', string_agg(c.relname, ', '),
+        "SELECT format('row-level security hides rows of %s from the role %s: use %s',
+             string_agg(c.relname, ', ' ORDER BY c.relname),
              current_user, CASE WHEN c.relforcerowsecurity
                THEN 'a role with BYPASSRLS, or the owner of the table after this statement: ' || string_agg(
                  format('ALTER TABLE %I.%I NO FORCE ROW LEVEL SECURITY', n.nspname, c.relname), '; ')
@@ -120,7 +124,7 @@ pub(crate) fn with_grants(
 }
 
 /// The statements that grant the privileges that this role lacks.
-fn grants(
+pub(crate) fn grants(
     client: &mut impl GenericClient,
     layout: Layout,
     schemas: &Schemas,
