@@ -283,7 +283,7 @@ impl BatchWriter {
                 return Ok(());
             }
         }
-        search.refused.push(refusal(event, &error));
+        search.refused.push(refusal(event, action, &error));
         if error.class() == ErrorClass::Data {
             search.last = Some(error);
         } else {
@@ -344,7 +344,7 @@ fn culprit(events: &[usize], error: &DatabaseError) -> Option<usize> {
 }
 
 /// The server's message names the constraint or the value, never the whole row, which is in the detail.
-fn refusal(event: usize, error: &DatabaseError) -> Refused {
+fn refusal(event: usize, action: Action, error: &DatabaseError) -> Refused {
     let reason = match error {
         DatabaseError::Rows { source, .. } => match source.as_db_error() {
             Some(refused) => match kept_by_reference(refused) {
@@ -353,6 +353,9 @@ fn refusal(event: usize, error: &DatabaseError) -> Refused {
             },
             None => RefusalReason::new(&source.to_string()),
         },
+        DatabaseError::Dropped(_) if !matches!(action, Action::Insert) => {
+            RefusalReason::new("a trigger or rule of the table undid the update of the event")
+        }
         error => RefusalReason::new(&error.to_string()),
     };
     Refused { event, sqlstate: error.sqlstate().map(str::to_owned), reason }
