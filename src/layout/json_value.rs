@@ -62,9 +62,7 @@ fn difference_of_parts<'t>(stored: Option<&'t str>, expected: Option<&'t str>) -
     if is_same { None } else { here() }
 }
 
-type Object<'t> = BTreeMap<Key<'t>, &'t RawValue>;
-
-fn object(text: &str) -> Option<Object<'_>> {
+fn object(text: &str) -> Option<BTreeMap<Key<'_>, &RawValue>> {
     serde_json::from_str(text).ok()
 }
 
