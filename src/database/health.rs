@@ -40,7 +40,7 @@ pub struct Inspection {
     pub index_faults: Vec<String>,
     /// Why no load can write the existing tables, if so.
     pub misfits: Option<String>,
-    /// Messages about missing privileges, data hidden from the role, and tables that a crash empties.
+    /// Messages about missing privileges and data hidden from the role.
     pub access_faults: Vec<String>,
     /// The statements that grant the missing privileges.
     pub grants: Vec<String>,

@@ -1,4 +1,4 @@
-//! Missing privileges of a role, and other obstacles to a reliable load.
+//! Missing privileges of a role, and rows hidden from it.
 
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
@@ -17,7 +17,7 @@ const FIRST: [&str; 3] = ["SELECT", "INSERT", "UPDATE"];
 const OTHERS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 const LEDGER: [&str; 2] = ["kill_load_run", "kill_load_segment"];
 
-/// The reasons why this role cannot load into the tables of a layout, or why loaded rows can be lost.
+/// The reasons why this role cannot load into the tables of a layout.
 pub(crate) fn faults(
     client: &mut impl GenericClient,
     layout: Layout,
@@ -72,14 +72,6 @@ pub(crate) fn faults(
          GROUP BY c.relforcerowsecurity ORDER BY c.relforcerowsecurity"
     );
     faults.extend(first_column::<String, Vec<_>>(&client.query(&hidden, &[schema, ledger, &names])?)?);
-    let unlogged = "SELECT format('%s %s UNLOGGED, so a server crash loses rows that the ledger counts as loaded: '
-             'run ALTER TABLE … SET LOGGED; after a crash, reload the dumps with --force', string_agg(c.relname, ', '),
-             CASE count(*) WHEN 1 THEN 'is' ELSE 'are' END)
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = $1 AND c.relname = ANY ($3) AND c.relname NOT LIKE 'kill_load_%' AND c.relkind IN ('r', 'p') AND c.relpersistence = 'u' AND EXISTS (
-             SELECT FROM pg_class l WHERE l.relnamespace = to_regnamespace(quote_ident($2::text)) AND l.relname = 'kill_load_segment' AND l.relpersistence = 'p')
-         HAVING count(*) > 0";
-    faults.extend(first_column::<String, Vec<_>>(&client.query(unlogged, &[schema, ledger, &names])?)?);
     Ok(faults)
 }
 
