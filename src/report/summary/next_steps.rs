@@ -111,10 +111,11 @@ impl Summary {
     /// The values that only the database refuses may need no correction, but a constraint or trigger.
     fn purpose_of_reload(&self) -> &'static str {
         let RejectKinds { kinds, others } = &self.reasons;
-        if *others == 0 && kinds.iter().all(|kind| kind.sqlstate.is_some()) {
-            "to load the rejects, once the database accepts them"
-        } else {
+        let is_of_input = *others > 0 || kinds.iter().any(|kind| kind.sqlstate.is_none());
+        if is_of_input || kinds.is_empty() {
             "to load the corrected rejects"
+        } else {
+            "to load the rejects, once the database accepts them"
         }
     }
 
