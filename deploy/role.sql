@@ -15,12 +15,13 @@
 -- -v delete=on also grants the loader DELETE on events, for 'aegis-kills delete'.
 --
 -- Repeated runs are safe, and revoke other privileges of the two roles on these tables: give the same variables each
--- time, also delete=on. Run the file again after an upgrade and after you have applied another layout. All statements are one transaction. An existing role is used, unless it has an attribute
--- such as CREATEROLE.
+-- time, also delete=on. Run the file again after an upgrade and after you have applied another layout. All statements are
+-- one transaction. An existing role is used, unless it has an attribute such as CREATEROLE.
 --
 -- The loader can add events, rewrite events that differ (--on-conflict update), write the ledger, and create temporary
 -- tables for comparisons. It cannot create, alter, empty or drop anything, delete an event (unless -v delete=on is
--- given), or read other tables. The reader can run 'health', 'verify', and every query.
+-- given), or read other tables. The reader can run 'verify' and every query. For it, 'health' shows the server and the
+-- last run, and exits with 6, because the role cannot load: let monitoring run 'health' as the loader.
 
 \set ON_ERROR_STOP on
 \if :{?schema}

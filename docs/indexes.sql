@@ -3,7 +3,8 @@
 --
 --     psql "$DATABASE_URL" -f indexes.sql                      all of them; or copy those that you need
 --
--- CONCURRENTLY lets loads continue meanwhile. If such a statement fails, it leaves an invalid index: drop it, and run it again.
+-- CONCURRENTLY lets loads continue meanwhile. If such a statement fails, it leaves an invalid index. 'aegis-kills health' names it with
+-- the statement that repairs it.
 
 -- 52 bytes per event. Kills with a weapon, newest first: WHERE main_hand = 'T8_2H_BOW@3' AND role = 'killer' ORDER BY event_id DESC
 CREATE INDEX CONCURRENTLY IF NOT EXISTS kill_player_weapon_kills

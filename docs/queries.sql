@@ -1,4 +1,4 @@
--- Queries of kill boards on the tables of layout "archive". Each uses an index.
+-- Queries of kill boards on the tables of layout "archive". Each uses an index, unless its time covers much of a table.
 --
 --     psql "$DATABASE_URL" -v server=europe -f queries.sql
 --

@@ -7,6 +7,7 @@ use crate::database::failure::error::DatabaseError;
 use crate::database::failure::public::in_public;
 use crate::database::ledger::runs;
 use crate::database::pool::liveness::{HealthStatus, apart, check};
+use crate::database::schema::access::TableUse;
 use crate::database::schema::catalog::Catalog;
 use crate::database::schema::citus::Node;
 use crate::database::schema::inspect::Addition;
@@ -39,8 +40,10 @@ pub struct Inspection {
     pub index_faults: Vec<String>,
     /// Why no load can write the existing tables, if so.
     pub misfits: Option<String>,
-    /// Messages about missing privileges, data hidden from the role, and tables that a crash empties.
+    /// Messages about missing privileges and data hidden from the role.
     pub access_faults: Vec<String>,
+    /// The statements that grant the missing privileges.
+    pub grants: Vec<String>,
     /// The placement of the rows of the tables.
     pub distribution: Distribution,
     /// The nodes of Citus; empty without Citus.
@@ -53,7 +56,15 @@ impl Inspection {
     /// Why no load can run, if so.
     fn fault(&self) -> Option<String> {
         if !self.access_faults.is_empty() {
-            return Some(self.access_faults.join("; "));
+            let faults = self.access_faults.join("; ");
+            return Some(match self.grants.as_slice() {
+                [] => faults,
+                // The role may only be meant to read.
+                grants => format!(
+                    "{faults}\nhint: check with the role that loads; if it is this one, run in psql as the owner: {}",
+                    grants.join("; ")
+                ),
+            });
         }
         if self.misfits.is_some() {
             return self.misfits.clone();
@@ -76,9 +87,9 @@ fn file_fault(
     if !catalog.has("kill_load_segment") || catalog.uses_files == Some(true) {
         return Ok(None);
     }
-    let sql = "SELECT quote_ident(current_user), has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $1";
+    let sql = "SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $1";
     let Some(row) = client.query_opt(sql, &[&schemas.ledger])? else { return Ok(None) };
-    let (role, may_create): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
+    let may_create: bool = row.try_get(0)?;
     Ok(match catalog.uses_files {
         None if may_create => None,
         None => Some(format!(
@@ -87,8 +98,9 @@ fn file_fault(
         )),
         Some(_) => Some(format!(
             "the role lacks SELECT, INSERT or UPDATE on kill_load_file, so each load reads all unchanged files again: run \
-             in psql as the owner: GRANT SELECT, INSERT, UPDATE ON {}.kill_load_file TO {role}",
-            quote_identifier(&schemas.ledger)
+             in psql as the owner: GRANT SELECT, INSERT, UPDATE ON {}.kill_load_file TO {}",
+            quote_identifier(&schemas.ledger),
+            catalog.role
         )),
     })
 }
@@ -169,6 +181,11 @@ impl HealthProbe {
                 Err(TrustError::Lookup(error)) => return Err(error.into()),
             };
             let access_faults = access::faults(client, layout, &schemas)?;
+            let grants = if access_faults.is_empty() {
+                Vec::new()
+            } else {
+                access::grants(client, layout, &schemas, TableUse::Load)?
+            };
             let last_run = if tables.has("kill_load_run") {
                 match runs::last_run(client, &schemas) {
                     // The role lacks the privilege to read it, which the access faults say.
@@ -223,6 +240,7 @@ impl HealthProbe {
                 index_faults,
                 misfits,
                 access_faults,
+                grants,
                 distribution,
                 nodes,
                 table_bytes,

@@ -9,8 +9,9 @@
 #[cfg(test)]
 mod tests;
 
-use crate::layout::json_value;
+use crate::layout::json_value::{self, JsonDifference};
 use crate::layout::table::{Column, ColumnType, Table};
+use crate::visible::visible;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -63,8 +64,8 @@ pub(crate) enum DifferenceKind {
     Extra,
     /// The values of a column differ. They are shortened.
     Column {
-        /// The column.
-        name: &'static str,
+        /// The column, and the place within its value if that is JSON.
+        name: String,
         /// The value in the database.
         stored: String,
         /// The value in the dump.
@@ -253,11 +254,23 @@ fn different_column(
     let (expected, stored) = (fields_of(expected)?, fields_of(stored)?);
     let mut pairs = table.columns.iter().zip(expected.into_iter().zip(stored));
     let different = pairs.find(|(column, (expected, stored))| !is_equal(column, *expected, *stored));
-    Ok(different.map(|(column, (expected, stored))| DifferenceKind::Column {
-        name: column.name,
+    Ok(different.map(|(column, (expected, stored))| column_difference(column, expected, stored)))
+}
+
+fn column_difference(column: &Column, expected: Option<&[u8]>, stored: Option<&[u8]>) -> DifferenceKind {
+    let name = column.name.to_owned();
+    if let (ColumnType::Jsonb, Some(expected), Some(stored)) = (column.kind, expected, stored)
+        && let Some(JsonDifference { path, stored, expected }) =
+            json_value::first_difference(json_text(stored), json_text(expected))
+    {
+        let part = |text: Option<&str>| text.map_or_else(|| "absent".to_owned(), json);
+        return DifferenceKind::Column { name: name + &path, stored: part(stored), expected: part(expected) };
+    }
+    DifferenceKind::Column {
+        name,
         stored: shown(column.kind, stored),
         expected: shown(column.kind, expected),
-    }))
+    }
 }
 
 fn is_equal(column: &Column, expected: Option<&[u8]>, stored: Option<&[u8]>) -> bool {
@@ -265,7 +278,8 @@ fn is_equal(column: &Column, expected: Option<&[u8]>, stored: Option<&[u8]>) -> 
         // An update keeps the stored value.
         (None, _) if column.keep_on_update => true,
         (Some(expected), Some(stored)) if column.kind == ColumnType::Jsonb => {
-            expected == stored || json_value::is_equal(json_text(expected), json_text(stored))
+            expected == stored
+                || json_value::first_difference(json_text(stored), json_text(expected)).is_none()
         }
         (Some(expected), Some(stored)) if column.kind == ColumnType::Float8 => {
             expected == stored || float(expected).is_some_and(|expected| Some(expected) == float(stored))
@@ -322,13 +336,10 @@ fn shown(kind: ColumnType, field: Option<&[u8]>) -> String {
     let text = |field| format!("{:?}", shortened(&String::from_utf8_lossy(field)));
     match kind {
         ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 => integer().map(|value| value.to_string()),
-        ColumnType::Float8 => float(field).map(|value| value.to_string()),
+        ColumnType::Float8 => float(field).map(|value| value.to_string().replace("inf", "Infinity")),
         ColumnType::Bool => Some((field != [0]).to_string()),
-        ColumnType::Timestamptz | ColumnType::TimestampMs => integer()
-            .and_then(|value| value.checked_add(POSTGRES_EPOCH_US))
-            .and_then(|microseconds| Timestamp::from_microsecond(microseconds).ok())
-            .map(|moment| moment.to_string()),
-        ColumnType::Jsonb => Some(text(json_text(field))),
+        ColumnType::Timestamptz | ColumnType::TimestampMs => integer().map(moment),
+        ColumnType::Jsonb => Some(json(&String::from_utf8_lossy(json_text(field)))),
         ColumnType::Server
         | ColumnType::Role
         | ColumnType::Id
@@ -336,6 +347,23 @@ fn shown(kind: ColumnType, field: Option<&[u8]>) -> String {
         | ColumnType::Varchar(_) => Some(text(field)),
     }
     .unwrap_or_else(|| text(field))
+}
+
+/// A time, given in microseconds since the PostgreSQL epoch. PostgreSQL can store later years than this program.
+fn moment(value: i64) -> String {
+    match value {
+        i64::MAX => "infinity".to_owned(),
+        i64::MIN => "-infinity".to_owned(),
+        _ => value
+            .checked_add(POSTGRES_EPOCH_US)
+            .and_then(|microseconds| Timestamp::from_microsecond(microseconds).ok())
+            .map_or_else(|| "after the year 9999".to_owned(), |moment| moment.to_string()),
+    }
+}
+
+/// A JSON text in one line.
+fn json(text: &str) -> String {
+    shortened(&visible(&text.replace(['\n', '\r', '\t'], " ")))
 }
 
 fn shortened(text: &str) -> String {

@@ -3,28 +3,53 @@
 
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-/// Whether two texts have the same value. Invalid JSON equals nothing.
-pub(crate) fn is_equal(left: &[u8], right: &[u8]) -> bool {
-    let parse = |text| serde_json::from_slice::<&RawValue>(text).ok().map(RawValue::get);
-    parse(left).zip(parse(right)).is_some_and(|(left, right)| is_same_value(left, right))
+/// The first difference between two values: its place in them, such as `.traits[2].value`, and the texts there. A text is
+/// `None` where one of them has no such part.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct JsonDifference<'t> {
+    pub(crate) path: String,
+    pub(crate) stored: Option<&'t str>,
+    pub(crate) expected: Option<&'t str>,
 }
 
-/// Same as [`is_equal`], for values without surrounding white space.
-fn is_same_value(left: &str, right: &str) -> bool {
-    match (left.as_bytes().first(), right.as_bytes().first()) {
+impl JsonDifference<'_> {
+    /// The same difference in the value that has this one at `place`.
+    fn within(self, place: &str) -> Self {
+        Self { path: format!("{place}{}", self.path), ..self }
+    }
+}
+
+/// The first difference between two texts, if their values differ. Invalid JSON differs from everything.
+pub(crate) fn first_difference<'t>(stored: &'t [u8], expected: &'t [u8]) -> Option<JsonDifference<'t>> {
+    let parse = |text| serde_json::from_slice::<&RawValue>(text).ok().map(RawValue::get);
+    match (parse(stored), parse(expected)) {
+        (None, None) => Some(JsonDifference { path: String::new(), stored: None, expected: None }),
+        (stored, expected) => difference_of_parts(stored, expected),
+    }
+}
+
+/// Same as [`first_difference`], for values without surrounding white space. At least one of them is present.
+fn difference_of_parts<'t>(stored: Option<&'t str>, expected: Option<&'t str>) -> Option<JsonDifference<'t>> {
+    let here = || Some(JsonDifference { path: String::new(), stored, expected });
+    let (Some(left), Some(right)) = (stored, expected) else { return here() };
+    let is_same = match (left.as_bytes().first(), right.as_bytes().first()) {
         (Some(b'{'), Some(b'{')) => {
-            let (Some(left), Some(right)) = (object(left), object(right)) else { return false };
-            left.len() == right.len()
-                && left.iter().all(|(key, left)| {
-                    right.get(key).is_some_and(|right| is_same_value(left.get(), right.get()))
-                })
+            let (Some(left), Some(right)) = (object(left), object(right)) else { return here() };
+            let mut keys = left.keys().chain(right.keys().filter(|key| !left.contains_key(*key)));
+            return keys.find_map(|key| {
+                let found = difference_of_parts(text(left.get(key)), text(right.get(key)))?;
+                Some(found.within(&key.place()))
+            });
         }
         (Some(b'['), Some(b'[')) => {
-            let (Some(left), Some(right)) = (array(left), array(right)) else { return false };
-            left.len() == right.len()
-                && left.iter().zip(&right).all(|(left, right)| is_same_value(left.get(), right.get()))
+            let (Some(left), Some(right)) = (array(left), array(right)) else { return here() };
+            let mut indexes = 0..left.len().max(right.len());
+            return indexes.find_map(|index| {
+                let found = difference_of_parts(text(left.get(index)), text(right.get(index)))?;
+                Some(found.within(&format!("[{index}]")))
+            });
         }
         (Some(b'"'), Some(b'"')) => {
             left == right || string(left).is_some_and(|left| Some(left) == string(right))
@@ -33,10 +58,11 @@ fn is_same_value(left: &str, right: &str) -> bool {
             left == right || Decimal::of(left) == Decimal::of(right)
         }
         _ => left == right,
-    }
+    };
+    if is_same { None } else { here() }
 }
 
-fn object(text: &str) -> Option<HashMap<Key<'_>, &RawValue>> {
+fn object(text: &str) -> Option<BTreeMap<Key<'_>, &RawValue>> {
     serde_json::from_str(text).ok()
 }
 
@@ -44,13 +70,25 @@ fn array(text: &str) -> Option<Vec<&RawValue>> {
     serde_json::from_str(text).ok()
 }
 
+fn text<'t>(part: Option<&&'t RawValue>) -> Option<&'t str> {
+    part.copied().map(RawValue::get)
+}
+
 fn string(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()
 }
 
 /// A key, borrowed if it has no escapes.
-#[derive(Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
 struct Key<'t>(#[serde(borrow)] Cow<'t, str>);
+
+impl Key<'_> {
+    /// The place of its value in the object.
+    fn place(&self) -> String {
+        let is_plain = |character: char| character.is_ascii_alphanumeric() || character == '_';
+        if self.0.chars().all(is_plain) { format!(".{}", self.0) } else { format!("[{:?}]", self.0) }
+    }
+}
 
 /// A number: its digits without leading and trailing zeros, and the power of ten of the last digit.
 #[derive(Debug, PartialEq, Eq)]
@@ -91,8 +129,10 @@ mod tests {
     #[test]
     fn values() {
         let check = |left: &str, right: &str, same: bool| {
-            assert_eq!(is_equal(left.as_bytes(), right.as_bytes()), same, "{left} and {right}");
-            assert_eq!(is_equal(right.as_bytes(), left.as_bytes()), same, "{right} and {left}");
+            let is_equal =
+                |left: &str, right: &str| first_difference(left.as_bytes(), right.as_bytes()).is_none();
+            assert_eq!(is_equal(left, right), same, "{left} and {right}");
+            assert_eq!(is_equal(right, left), same, "{right} and {left}");
         };
         for same in ["1", "-0.5", "\"a\"", "null", "true", "[]", "{}", "[1, {\"a\": []}]"] {
             check(same, same, true);
@@ -115,5 +155,25 @@ mod tests {
         check("\"1\"", "1", false);
         check("null", "false", false);
         check("{", "{", false);
+    }
+
+    #[test]
+    fn the_first_difference_has_its_place() {
+        for (stored, expected, place, parts) in [
+            ("1", "[1]", "", (Some("1"), Some("[1]"))),
+            (r#"{"b": 1, "a": 2}"#, r#"{"a":3,"b":4}"#, ".a", (Some("2"), Some("3"))),
+            (
+                r#"{"a": [1, {"b": "x"}]}"#,
+                r#"{"a":[1,{"b":"y"}]}"#,
+                ".a[1].b",
+                (Some(r#""x""#), Some(r#""y""#)),
+            ),
+            (r#"{"a": [1]}"#, r#"{"a":[1,[]]}"#, ".a[1]", (None, Some("[]"))),
+            (r#"{"a": 1, "é.x": {}}"#, r#"{"a":1}"#, r#"["é.x"]"#, (Some("{}"), None)),
+            (r#"{"a": 1}"#, r#"{"b":2,"a":1}"#, ".b", (None, Some("2"))),
+        ] {
+            let difference = JsonDifference { path: place.to_owned(), stored: parts.0, expected: parts.1 };
+            assert_eq!(first_difference(stored.as_bytes(), expected.as_bytes()), Some(difference));
+        }
     }
 }

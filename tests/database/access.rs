@@ -84,6 +84,13 @@ fn hidden_rows_are_reported() {
     }
     place.change("alter table kill_event disable row level security");
     place.run(&["verify", "dump.ndjson"]).expect(0);
+    place.change(
+        "alter table kill_event enable row level security; alter table kill_load_file enable row level security",
+    );
+    place.is_unhealthy("row-level security hides rows of kill_event, kill_load_file from the role");
+    place.change(
+        "alter table kill_event disable row level security; alter table kill_load_file disable row level security",
+    );
     // Child rows can be hidden too.
     for table in ["kill_player", "kill_loot"] {
         place.change(&format!("alter table {table} enable row level security"));
@@ -130,7 +137,28 @@ fn missing_privileges_are_reported() {
         place.run(&["health"]).expect(0);
         place.change(change);
         place.is_unhealthy(words);
+        let health = place.run(&["health"]).expect(6).stdout;
+        let grants = health.split_once(
+            "hint: check with the role that loads; if it is this one, run in psql as the owner: ",
+        );
+        if let Some((_, rest)) = grants {
+            place.change(rest.lines().next().expect("statements"));
+            place.run(&["health"]).expect(0);
+        } else {
+            assert!(change.starts_with("drop table"), "{health}");
+        }
     }
+}
+
+#[test]
+fn tables_with_the_same_missing_privileges_are_one_fault() {
+    let place = Place::new();
+    place.change("revoke insert, update, delete on all tables in schema public from ROLE");
+    let role = &place.role;
+    place.is_unhealthy(&format!(
+        "the role {role} lacks INSERT, UPDATE on kill_event, kill_load_run, kill_load_segment; the role {role} lacks \
+         INSERT, UPDATE, DELETE on kill_player, kill_loot\nhint: "
+    ));
 }
 
 #[test]
@@ -164,7 +192,10 @@ fn the_statements_of_the_hint_grant_what_the_role_lacks() {
 fn partly_unlogged_tables_are_unhealthy() {
     let place = Place::new();
     place.change("alter table kill_event set unlogged; alter table kill_loot set unlogged");
-    place.is_unhealthy("are UNLOGGED");
+    for table in ["kill_event", "kill_loot"] {
+        place.is_unhealthy(&format!("{table} is unlogged and kill_load_segment is not"));
+        place.is_unhealthy(&format!("ALTER TABLE \"public\".\"{table}\" SET LOGGED"));
+    }
     // If a crash empties all of them, the next load stores the events again.
     place.change("alter table kill_load_segment set unlogged");
     place.run(&["health"]).expect(0);

@@ -181,12 +181,34 @@ fn an_event_whose_row_cannot_be_deleted_is_rejected_unchanged() {
     let run = work.load(&database, &UPDATE).stdin(news).expect(3);
     run.summary().check(&[("updated", 1), ("rejected", 1)]);
     assert_eq!(run.rejects()[0].text("sqlstate"), Some("23503"));
+    let reason = "rows of the table \"bounty\" refer to a row that is not in the dump: delete them, or give the constraint \
+                  \"bounty_server_event_id_player_id_fkey\" ON DELETE CASCADE";
+    assert_eq!(run.rejects()[0].text("reason"), Some(reason));
     let fames = "select fame::text from kill_event order by event_id";
     assert_eq!(texts(&database, fames), ["10", "20", "31"]);
     assert_eq!(
         texts(&database, "select player_id from kill_player where event_id = 1 order by 1"),
         ["k1", "v1"]
     );
+    // The reject loads unchanged after the remedy in its reason.
+    database.client().batch_execute("delete from bounty").expect("the remedy");
+    let rejects = run.rejects()[0].raw();
+    work.load(&database, &UPDATE).stdin(rejects).expect(0).summary().check(&[("updated", 1)]);
+    assert_eq!(texts(&database, fames), ["12", "20", "31"]);
+}
+
+/// The foreign key is of a table of the program, and the row to which it refers is in none.
+#[test]
+fn a_reject_for_a_reference_of_the_event_itself_has_the_message_of_the_server() {
+    let work = Workplace::new();
+    let database = loaded(&work, "archive");
+    let sql = "create table guild (name text primary key); insert into guild values ('Old');
+             alter table kill_player add constraint known_guild foreign key (guild_name) references guild not valid";
+    database.client().batch_execute(sql).expect("a reference");
+    let run = work.load(&database, &UPDATE).stdin(after()).expect(3);
+    run.summary().check(&[("updated", 1), ("duplicate", 1), ("rejected", 1)]);
+    let reason = run.rejects()[0].text("reason").expect("a reason").to_owned();
+    assert!(reason.contains("known_guild") && !reason.contains("CASCADE"), "{reason}");
 }
 
 const IGNORE: &str =

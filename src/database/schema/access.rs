@@ -1,4 +1,4 @@
-//! Missing privileges of a role, and other obstacles to a reliable load.
+//! Missing privileges of a role, and rows hidden from it.
 
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
@@ -17,7 +17,7 @@ const FIRST: [&str; 3] = ["SELECT", "INSERT", "UPDATE"];
 const OTHERS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 const LEDGER: [&str; 2] = ["kill_load_run", "kill_load_segment"];
 
-/// The reasons why this role cannot load into the tables of a layout, or why loaded rows can be lost.
+/// The reasons why this role cannot load into the tables of a layout.
 pub(crate) fn faults(
     client: &mut impl GenericClient,
     layout: Layout,
@@ -47,18 +47,22 @@ pub(crate) fn faults(
         wanted.push(FIRST.join(","));
     }
     let missing_privileges = format!(
-        "SELECT format('the role %s lacks %s on %s', current_user, string_agg(needed, ', '), name)
-         FROM (SELECT w.name, c.oid, needed FROM unnest($3::text[], $4::text[]) AS w (name, wanted)
-           JOIN pg_class c ON c.relname = w.name AND c.relkind IN ('r', 'p')
-           JOIN pg_namespace n ON n.oid = c.relnamespace AND {IS_IN_SCHEMAS},
-           unnest(string_to_array(w.wanted, ',')) AS needed) AS tables
-         WHERE NOT has_table_privilege(oid, needed) GROUP BY name ORDER BY name"
+        "SELECT format('the role %s lacks %s on %s', current_user, lacking, string_agg(name, ', ' ORDER BY number))
+         FROM (SELECT w.name, w.number, string_agg(privilege, ', ' ORDER BY needed.number) AS lacking
+           FROM unnest($3::text[], $4::text[]) WITH ORDINALITY AS w (name, wanted, number)
+             JOIN pg_class c ON c.relname = w.name AND c.relkind IN ('r', 'p')
+             JOIN pg_namespace n ON n.oid = c.relnamespace AND {IS_IN_SCHEMAS},
+             unnest(string_to_array(w.wanted, ',')) WITH ORDINALITY AS needed (privilege, number)
+           WHERE NOT has_table_privilege(c.oid, privilege) GROUP BY w.name, w.number, c.oid) AS tables
+         GROUP BY lacking ORDER BY min(number)"
     );
     faults.extend(first_column::<String, Vec<_>>(
         &client.query(&missing_privileges, &[schema, ledger, &names, &wanted])?,
     )?);
+    names.push("kill_load_file");
     let hidden = format!(
-        "SELECT format('row-level security hides rows of %s from the role %s: use %s', string_agg(c.relname, ', '),
+        "SELECT format('row-level security hides rows of %s from the role %s: use %s',
+             string_agg(c.relname, ', ' ORDER BY c.relname),
              current_user, CASE WHEN c.relforcerowsecurity
                THEN 'a role with BYPASSRLS, or the owner of the table after this statement: ' || string_agg(
                  format('ALTER TABLE %I.%I NO FORCE ROW LEVEL SECURITY', n.nspname, c.relname), '; ')
@@ -68,14 +72,6 @@ pub(crate) fn faults(
          GROUP BY c.relforcerowsecurity ORDER BY c.relforcerowsecurity"
     );
     faults.extend(first_column::<String, Vec<_>>(&client.query(&hidden, &[schema, ledger, &names])?)?);
-    let unlogged = "SELECT format('%s %s UNLOGGED, so a server crash loses rows that the ledger counts as loaded: '
-             'run ALTER TABLE … SET LOGGED; after a crash, reload the dumps with --force', string_agg(c.relname, ', '),
-             CASE count(*) WHEN 1 THEN 'is' ELSE 'are' END)
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = $1 AND c.relname = ANY ($3) AND c.relname NOT LIKE 'kill_load_%' AND c.relkind IN ('r', 'p') AND c.relpersistence = 'u' AND EXISTS (
-             SELECT FROM pg_class l WHERE l.relnamespace = to_regnamespace(quote_ident($2::text)) AND l.relname = 'kill_load_segment' AND l.relpersistence = 'p')
-         HAVING count(*) > 0";
-    faults.extend(first_column::<String, Vec<_>>(&client.query(unlogged, &[schema, ledger, &names])?)?);
     Ok(faults)
 }
 
@@ -120,7 +116,7 @@ pub(crate) fn with_grants(
 }
 
 /// The statements that grant the privileges that this role lacks.
-fn grants(
+pub(crate) fn grants(
     client: &mut impl GenericClient,
     layout: Layout,
     schemas: &Schemas,

@@ -34,6 +34,8 @@ pub(crate) struct Catalog {
     pub(crate) comment: Option<String>,
     /// Whether the role may use `kill_load_file`; none if it does not exist.
     pub(crate) uses_files: Option<bool>,
+    /// The quoted name of the role.
+    pub(crate) role: String,
     /// Whether user code runs within the statements of a load.
     pub(crate) has_user_code: bool,
     has_citus: bool,
@@ -144,7 +146,7 @@ fn question() -> String {
          SELECT pg_catalog.json_build_object(
            'relations', coalesce(({RELATIONS}), '{{}}'::json), 'columns', {}, 'keys', {}, 'enums', {},
            'other_types', {}, 'objects', {},
-           'read_only', ({READ_ONLY}), 'uses_files', ({USES_FILES}),
+           'read_only', ({READ_ONLY}), 'uses_files', ({USES_FILES}), 'role', pg_catalog.quote_ident(current_user),
            'comment', (SELECT obj_description(oid, 'pg_class') FROM named WHERE name = 'kill_load_segment'),
            'has_user_code', ({}),
            'has_citus', EXISTS (SELECT FROM pg_extension WHERE extname = 'citus'))::text",

@@ -5,6 +5,7 @@
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::comments::LEDGER_COMMENTS;
+use crate::database::ledger::files;
 use crate::database::locks::SCHEMA_LOCK;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::catalog::Catalog;
@@ -342,13 +343,23 @@ impl Lacking {
     }
 }
 
-/// The additions and the new version of the schema, for the owner.
+/// The additions, the table of loaded files and the new version of the schema, for the owner.
 fn for_owner(catalog: &Catalog, schemas: &Schemas, additions: &[Addition]) -> Vec<Addition> {
     let mut for_owner = additions.to_vec();
     if catalog.has("kill_load_segment") {
-        let part_of = format!("{}.kill_load_segment", quote_identifier(&schemas.ledger));
-        let statement = ledger_ddl::version_statement(&schemas.ledger);
-        for_owner.push(Addition { name: "the version".to_owned(), part_of, statement });
+        let ledger = quote_identifier(&schemas.ledger);
+        let mut statements = vec![ledger_ddl::version_statement(&schemas.ledger)];
+        if !catalog.has("kill_load_file") {
+            let create = files::ddl(&schemas.ledger).replace("\n  ", " ").replace('\n', "");
+            statements.push(create.trim_end_matches(';').to_owned());
+            statements
+                .push(format!("GRANT SELECT, INSERT, UPDATE ON {ledger}.kill_load_file TO {}", catalog.role));
+        }
+        for_owner.extend(statements.into_iter().map(|statement| Addition {
+            name: "the ledger".to_owned(),
+            part_of: format!("{ledger}.kill_load_segment"),
+            statement,
+        }));
     }
     for_owner
 }

@@ -25,6 +25,8 @@ use crate::database::write::exists::split;
 use crate::database::write::refusals::Refusals;
 use crate::database::write::table_statements::WriteMode;
 use crate::database::write::writer::{BatchWriter, Put};
+use crate::layout::Layout;
+use postgres::error::DbError;
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -281,7 +283,7 @@ impl BatchWriter {
                 return Ok(());
             }
         }
-        search.refused.push(refusal(event, &error));
+        search.refused.push(refusal(event, action, &error));
         if error.class() == ErrorClass::Data {
             search.last = Some(error);
         } else {
@@ -342,13 +344,35 @@ fn culprit(events: &[usize], error: &DatabaseError) -> Option<usize> {
 }
 
 /// The server's message names the constraint or the value, never the whole row, which is in the detail.
-fn refusal(event: usize, error: &DatabaseError) -> Refused {
+fn refusal(event: usize, action: Action, error: &DatabaseError) -> Refused {
     let reason = match error {
-        DatabaseError::Rows { source, .. } => source.as_db_error().map_or_else(
-            || RefusalReason::new(&source.to_string()),
-            |refused| RefusalReason::new(refused.message()),
-        ),
+        DatabaseError::Rows { source, .. } => match source.as_db_error() {
+            Some(refused) => match kept_by_reference(refused) {
+                Some(remedy) => RefusalReason::new(&remedy),
+                None => RefusalReason::new(refused.message()),
+            },
+            None => RefusalReason::new(&source.to_string()),
+        },
+        DatabaseError::Dropped(_) if !matches!(action, Action::Insert) => {
+            RefusalReason::new("a trigger or rule of the table undid the update of the event")
+        }
         error => RefusalReason::new(&error.to_string()),
     };
     Refused { event, sqlstate: error.sqlstate().map(str::to_owned), reason }
+}
+
+/// The cause and the remedy, if a foreign key of the user keeps a row that the load deletes.
+fn kept_by_reference(refused: &DbError) -> Option<String> {
+    let is_foreign_key = ["23503", "23001"].contains(&refused.code().code());
+    // The error names the table with the foreign key. If that is one of these tables, the row to which it refers is missing.
+    let (table, constraint) = (refused.table()?, refused.constraint()?);
+    let mut tables = Layout::ALL.into_iter().flat_map(Layout::tables);
+    // The statement of a function has a context.
+    if !is_foreign_key || refused.where_().is_some() || tables.any(|ours| ours.name == table) {
+        return None;
+    }
+    Some(format!(
+        "rows of the table \"{table}\" refer to a row that is not in the dump: delete them, or give the constraint \
+         \"{constraint}\" ON DELETE CASCADE"
+    ))
 }

@@ -2,7 +2,7 @@
 
 use crate::layout::compare::*;
 use crate::layout::copy::Row;
-use crate::layout::table::ColumnType::{Float8, Int2, Int8, Jsonb, Text};
+use crate::layout::table::ColumnType::{Float8, Int2, Int8, Jsonb, Text, Timestamptz};
 use crate::layout::table::{TableOwner, keep_on_update, needed, optional};
 
 static COLUMNS: [Column; 5] = [
@@ -129,10 +129,34 @@ fn json_is_compared_by_value() {
     check(
         &[row(1, None, Some(r#"{"bb":[2,"é"],"a":1.0}"#), None)],
         &[stored],
-        Some(
-            r#"kill_loot slot 1: soul is "{\"a\": 1.0, \"bb\": [1, \"é\"]}", in the dump "{\"bb\":[2,\"é\"],\"a\":1.0}""#,
-        ),
+        Some("kill_loot slot 1: soul.bb[0] is 1, in the dump 2"),
     );
+    let check_one = |stored: Option<&str>, expected: Option<&str>, difference: &str| {
+        check(&[row(1, None, expected, None)], &[row(1, None, stored, None)], Some(difference));
+    };
+    check_one(Some(r#"{"a": "x"}"#), None, r#"kill_loot slot 1: soul is {"a": "x"}, in the dump NULL"#);
+    check_one(
+        Some("{}"),
+        Some("{\n\"a\":\t\"\u{9b}\"\n}"),
+        "kill_loot slot 1: soul.a is absent, in the dump \"\\u{9b}\"",
+    );
+    check_one(Some("[]"), Some("{\n}"), "kill_loot slot 1: soul is [], in the dump { }");
+}
+
+/// Users and other programs can store them.
+#[test]
+fn values_that_no_dump_has_are_readable() {
+    for (value, text) in [
+        (0, "2000-01-01T00:00:00Z"),
+        (i64::MAX, "infinity"),
+        (i64::MIN, "-infinity"),
+        (i64::MAX - 1, "after the year 9999"),
+    ] {
+        assert_eq!(shown(Timestamptz, Some(&value.to_be_bytes())), text);
+    }
+    for (value, text) in [(f64::NAN, "NaN"), (f64::INFINITY, "Infinity"), (f64::NEG_INFINITY, "-Infinity")] {
+        assert_eq!(shown(Float8, Some(&value.to_be_bytes())), text);
+    }
 }
 
 #[test]

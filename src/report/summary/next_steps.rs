@@ -2,7 +2,7 @@
 //!
 //! Invariant: no suggested command fails in the same way as the one that has just ended.
 
-use crate::pipeline::rejects::kinds::RejectKind;
+use crate::pipeline::rejects::kinds::{RejectKind, RejectKinds};
 use crate::report::summary::{AdvisedCommands, RunStatus, Summary};
 use crate::shell::shell_quoted;
 
@@ -101,7 +101,7 @@ impl Summary {
             Some(AdvisedCommands { load_rejects, .. }) => {
                 ("to load the events inside the rejects", format!("{load_rejects} {file}"))
             }
-            None => ("to load the corrected rejects", format!("{} {file}", self.next.load_rejects)),
+            None => (self.purpose_of_reload(), format!("{} {file}", self.next.load_rejects)),
         };
         let has_whole =
             truncated.is_empty() || truncated.len() < self.reasons.kinds.len() || self.reasons.others > 0;
@@ -110,6 +110,17 @@ impl Summary {
             self.next.again.clone(),
         );
         has_whole.then_some(reload).into_iter().chain((!truncated.is_empty()).then_some(correct)).collect()
+    }
+
+    /// The values that only the database refuses may need no correction, but a constraint or trigger.
+    fn purpose_of_reload(&self) -> &'static str {
+        let RejectKinds { kinds, others } = &self.reasons;
+        let is_of_input = *others > 0 || kinds.iter().any(|kind| kind.sqlstate.is_none());
+        if is_of_input || kinds.is_empty() {
+            "to load the corrected rejects"
+        } else {
+            "to load the rejects, once the database accepts them"
+        }
     }
 
     /// The reject file, quoted for a shell.

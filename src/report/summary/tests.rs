@@ -303,6 +303,11 @@ fn no_next_command_fails_again_or_has_nothing_to_do() {
         assert_eq!(purposes(&summary), expected, "{summary}");
         assert!(summary.to_string().ends_with(&format!("    {last}")), "{summary}");
     }
+    // The database refuses all of them.
+    let mut refused = all_rejected(RunStatus::Rejects, None);
+    refused.reasons.others = 0;
+    refused.reasons.kinds.iter_mut().for_each(|kind| kind.sqlstate = Some("23503".to_owned()));
+    assert_eq!(purposes(&refused), [list, "to load the rejects, once the database accepts them"]);
     let text = all_rejected(RunStatus::Rejects, advised()).to_string();
     assert!(text.ends_with("    aegis-kills load --events-at a.b 'the rejects.ndjson'"), "{text}");
 }
