@@ -65,6 +65,7 @@ pub use program::main;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::cli::{Cli, LoadArgs};
+    pub use crate::database::connect::parameters::variables as libpq_variables;
     pub use crate::embedded::error::EmbeddedError;
     pub use crate::embedded::server::ServerPhase;
     pub use crate::embedded::{Closed, Embedded, Lifetime, Status, Stopped, status, stop};

@@ -44,3 +44,20 @@ const fn example(name: &'static str, value: &'static str, wanted: &'static str) 
 pub(crate) fn example_of(name: &str) -> Option<ValueExample> {
     EXAMPLES.into_iter().find(|example| example.name == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::server::Server;
+    use crate::layout::Layout;
+
+    #[test]
+    fn all_servers_and_layouts_are_named() {
+        let servers = Server::ALL.map(Server::name).join(", ");
+        let layouts = Layout::ALL.map(Layout::name).join(", ");
+        for (option, values) in [("server", servers), ("layout", layouts)] {
+            let wanted = example_of(option).map(|example| example.wanted);
+            assert_eq!(wanted, Some(&*format!("possible values: {values}")));
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use aegis_kills::internals::Cli;
+use aegis_kills::internals::{Cli, libpq_variables};
 use clap::{Arg, Command, CommandFactory as _};
 
 use crate::security::secrets::assert_clean;
@@ -139,35 +139,6 @@ fn no_argument_prints_a_misplaced_password() {
     }
 }
 
-/// The variables of libpq.
-const LIBPQ: [&str; 25] = [
-    "PGHOST",
-    "PGHOSTADDR",
-    "PGPORT",
-    "PGDATABASE",
-    "PGUSER",
-    "PGPASSWORD",
-    "PGPASSFILE",
-    "PGCONNECT_TIMEOUT",
-    "PGAPPNAME",
-    "PGOPTIONS",
-    "PGTARGETSESSIONATTRS",
-    "PGLOADBALANCEHOSTS",
-    "PGCHANNELBINDING",
-    "PGSSLMODE",
-    "PGSSLROOTCERT",
-    "PGSSLCERT",
-    "PGSSLKEY",
-    "PGSSLCRL",
-    "PGSSLCRLDIR",
-    "PGSSLCERTMODE",
-    "PGSSLMINPROTOCOLVERSION",
-    "PGSERVICE",
-    "PGREQUIREAUTH",
-    "PGREQUIRESSL",
-    "PGGSSENCMODE",
-];
-
 /// The variables of the program, as its help names them.
 fn own_variables() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
@@ -188,7 +159,8 @@ fn no_variable_prints_a_misplaced_password() {
     work.write("dump", format!("no event\n{}\n", small_event(1)));
     let own = own_variables();
     for (number, text) in MISPLACED.into_iter().enumerate() {
-        let names = own.iter().map(String::as_str).chain(LIBPQ).chain(["RUST_LOG"]);
+        let names =
+            own.iter().map(String::as_str).chain(libpq_variables()).chain(["PGREQUIRESSL", "RUST_LOG"]);
         for (name, parity) in names.zip([0, 1].into_iter().cycle()) {
             log_case((name, text));
             let command = if number % 2 == parity { &["health", "-v"][..] } else { &["load", "dump", "-v"] };

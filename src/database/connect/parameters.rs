@@ -85,7 +85,7 @@ const VALUES_NOT_OFFERED: [(&str, &str, &str, &str); 2] = [
 ];
 
 /// The variables of libpq that are read or rejected.
-pub(crate) fn variables() -> impl Iterator<Item = &'static str> {
+pub fn variables() -> impl Iterator<Item = &'static str> {
     let read = KNOWN.into_iter().map(|(_, variable, ..)| variable);
     let rejected = NOT_OFFERED.into_iter().map(|(_, variable, _)| variable);
     read.chain(rejected).filter(|variable| !variable.is_empty())
