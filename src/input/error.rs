@@ -15,7 +15,7 @@ use crate::input::source::Source;
 #[derive(Debug, Error)]
 pub enum InputError {
     /// The file does not exist.
-    #[error("{input}\nhint: check the path, or use '-' for standard input")]
+    #[error("{input}\nhint: {}", missing_remedy(input))]
     Missing {
         /// The input.
         input: Source,
@@ -275,9 +275,18 @@ impl fmt::Display for Breakage {
             Self::Trailing(compression) => {
                 write!(f, "the {compression} data is followed by something else")
             }
-            Self::Dictionary => f.write_str("the zstd data was compressed with a dictionary"),
+            Self::Dictionary => f.write_str("the zstd data needs its dictionary"),
             Self::Window => f.write_str("the zstd data needs more than 128 MiB to decode"),
         }
+    }
+}
+
+/// Returns the remedy for an input that does not exist. It may be a URL.
+fn missing_remedy(input: &Source) -> &'static str {
+    if input.to_string().contains("://") {
+        "URLs are not read: download the file, or pipe it into standard input"
+    } else {
+        "check the path, or use '-' for standard input"
     }
 }
 
