@@ -125,7 +125,7 @@ pub struct DatabaseArgs {
     pub embedded: Option<PathBuf>,
     /// The PostgreSQL schema of the tables [env: DATABASE_SCHEMA] [default: public].
     ///
-    /// 'load' and 'schema apply' create a missing schema. If neither is set, schema= in the URL applies.
+    /// If neither is set, schema= in the URL applies. 'load' and 'schema apply' create a missing schema.
     #[arg(long, value_name = "NAME")]
     pub schema: Option<String>,
     /// The PostgreSQL schema of the ledger [env: KILLS_LEDGER_SCHEMA] [default: the tables' schema; aegis: aegis_kills].
