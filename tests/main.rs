@@ -211,6 +211,8 @@ mod documents {
     mod deploy;
     // Links, paths, test names, metrics and messages in documents.
     mod facts;
+    // The commands of docs/faq.md.
+    mod faq_page;
     // `deploy/alerts.yaml` and `deploy/grafana-dashboard.json`.
     mod monitoring;
     // THIRD-PARTY-NOTICES.

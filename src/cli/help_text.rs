@@ -9,9 +9,9 @@ pub(crate) const COMMANDS: [&str; 9] =
 
 /// After the program's short help.
 pub(crate) const START: &str = "\
-Start:
-  aegis-kills load --server europe --embedded ~/kills dump.ndjson    a private database in a directory
-  aegis-kills load --server europe dump.ndjson                       the database of DATABASE_URL
+Start, with the database of DATABASE_URL or with a private one in a directory:
+  aegis-kills load --server europe dump.ndjson
+  aegis-kills load --server europe --embedded ~/kills dump.ndjson
 
 'aegis-kills COMMAND --help' shows all options of a command, 'aegis-kills man COMMAND | man -l -' its manual page.";
 

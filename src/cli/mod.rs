@@ -118,14 +118,14 @@ pub struct DatabaseArgs {
     /// machine can see an option.
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
-    /// The directory of a private PostgreSQL, created and started as needed [env: KILLS_EMBEDDED].
+    /// The directory of a private PostgreSQL, which is created and started if needed [env: KILLS_EMBEDDED].
     ///
     /// Requires the server programs of PostgreSQL on this machine. 'aegis-kills embedded start DIR' keeps it running.
     #[arg(long, value_name = "DIR", conflicts_with = "database_url")]
     pub embedded: Option<PathBuf>,
     /// The PostgreSQL schema of the tables [env: DATABASE_SCHEMA] [default: public].
     ///
-    /// A missing schema is created. If neither is set, schema= in the URL applies.
+    /// If neither is set, schema= in the URL applies. 'load' and 'schema apply' create a missing schema.
     #[arg(long, value_name = "NAME")]
     pub schema: Option<String>,
     /// The PostgreSQL schema of the ledger [env: KILLS_LEDGER_SCHEMA] [default: the tables' schema; aegis: aegis_kills].

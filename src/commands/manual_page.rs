@@ -205,4 +205,4 @@ fn write_examples(roff: &mut Roff, command: &Command) {
 }
 
 /// The first words of the headings of examples.
-const EXAMPLES: [&str; 3] = ["Examples:", "Start:", "Install"];
+const EXAMPLES: [&str; 3] = ["Examples:", "Start,", "Install"];

@@ -350,7 +350,13 @@ fn account(dir: &Path) -> Result<Account, EmbeddedError> {
 /// between, and a crash in between would lock the account out permanently.
 fn make_at_once(path: &Path, account: &Account) -> Result<(), EmbeddedError> {
     let new = path.with_file_name(format!(".aegis-kills-{}", Uuid::new_v4()));
-    make_private_directory(&new, account)?;
+    make_private_directory(&new, account).map_err(|error| match error {
+        // The user knows only the final name.
+        EmbeddedError::Io { action, source, .. } => {
+            EmbeddedError::Io { action, path: path.to_owned(), source }
+        }
+        other => other,
+    })?;
     match fs::rename(&new, path) {
         // Another process created it first.
         Err(error)

@@ -109,7 +109,7 @@ pub enum EmbeddedError {
     Locked { path: PathBuf, limit: Duration },
     #[error("{program} did not finish within {} min and was killed; {}", limit.as_secs() / 60, log_excerpt(log, tail))]
     Endless { program: &'static str, limit: Duration, tail: String, log: PathBuf },
-    #[error("could not {action} {}", path.display())]
+    #[error("could not {action} {}{}", path.display(), if is_denied(source) { WRITABLE } else { "" })]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 }
 
@@ -140,8 +140,15 @@ impl EmbeddedError {
         matches!(
             self,
             Self::Planted { .. } | Self::Owner { .. } | Self::Blocked { .. } | Self::SocketDirectory { .. }
-        )
+        ) || matches!(self, Self::Io { source, .. } if is_denied(source))
     }
+}
+
+/// The remedy of an operation that the system denies.
+const WRITABLE: &str = "\nhint: choose a directory that this user can write";
+
+fn is_denied(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// What helps without a change of the owner. Root runs the server as another user, so it cannot use data of root.
@@ -169,5 +176,24 @@ pub(crate) trait At<T> {
 impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, EmbeddedError> {
         self.map_err(|error| EmbeddedError::Io { action, path: path.to_path_buf(), source: error.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denied_directory_is_no_outage() {
+        let error = |kind: io::ErrorKind| EmbeddedError::Io {
+            action: "create the directory",
+            path: "kills".into(),
+            source: kind.into(),
+        };
+        let denied = error(io::ErrorKind::PermissionDenied);
+        let text = "could not create the directory kills\nhint: choose a directory that this user can write";
+        assert_eq!(denied.to_string(), text);
+        assert!(denied.needs_owner());
+        assert!(!error(io::ErrorKind::StorageFull).needs_owner());
     }
 }

@@ -16,7 +16,7 @@ use crate::input::source::Source;
 #[derive(Debug, Error)]
 pub enum InputError {
     /// The file does not exist.
-    #[error("{input}\nhint: {}", other_name(input))]
+    #[error("{input}\nhint: {}", missing_remedy(input))]
     Missing {
         /// The input.
         input: Source,
@@ -276,16 +276,19 @@ impl fmt::Display for Breakage {
             Self::Trailing(compression) => {
                 write!(f, "the {compression} data is followed by something else")
             }
-            Self::Dictionary => f.write_str("the zstd data was compressed with a dictionary"),
+            Self::Dictionary => f.write_str("the zstd data needs its dictionary"),
             Self::Window => f.write_str("the zstd data needs more than 128 MiB to decode"),
         }
     }
 }
 
-/// Returns the remedy for a missing file. The name of one that looks like a connection string is concealed.
-fn other_name(input: &Source) -> &'static str {
-    if input.to_string() == CONCEALED {
+/// Returns the remedy for an input that does not exist. It may be a URL, and one of a database is concealed.
+fn missing_remedy(input: &Source) -> &'static str {
+    let name = input.to_string();
+    if name == CONCEALED {
         "use --database-url for a database, or write ./ before the name of a file"
+    } else if name.contains("://") {
+        "URLs are not read: download the file, or pipe it into standard input"
     } else {
         "check the path, or use '-' for standard input"
     }

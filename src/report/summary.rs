@@ -213,13 +213,13 @@ impl Summary {
             (RunStatus::Complete, false) => self.complete(),
             (RunStatus::Rejects, false) => self.loaded_with_rejects(),
             (RunStatus::Interrupted, false) if self.counts.unfinished() > 0 => {
-                format!("Interrupted: {}.", self.not_stored())
+                format!("Interrupted: {}.", self.some_unfinished())
             }
             (RunStatus::Interrupted, false) => {
                 format!("Interrupted: {} read, none unfinished.", self.events())
             }
             (RunStatus::Failed, false) if self.counts.unfinished() > 0 => {
-                format!("Failed: {}.", self.not_stored())
+                format!("Failed: {}.", self.some_unfinished())
             }
             (RunStatus::Failed, false) => "Failed: the load is incomplete.".to_owned(),
             (RunStatus::RejectLimit, _) => {
@@ -285,10 +285,10 @@ impl Summary {
         }
     }
 
-    fn not_stored(&self) -> String {
+    fn some_unfinished(&self) -> String {
         let unfinished = self.counts.unfinished();
         let verb = if unfinished == 1 { "is" } else { "are" };
-        format!("{} of {} read {verb} not stored", grouped(unfinished), self.events())
+        format!("{} of {} read {verb} unfinished", grouped(unfinished), self.events())
     }
 
     /// The counts of the outcomes and their sum.

@@ -211,6 +211,24 @@ fn a_read_only_role_is_no_outage() {
     place.run(&["verify", "dump.ndjson"]).expect(0);
 }
 
+/// The server itself can be read-only for a time, so a load retries. At the end it names where to look.
+#[test]
+fn a_read_only_session_is_named() {
+    let place = Place::new();
+    let options = |args: &[&str]| {
+        let program = place.work.program(args).env("DATABASE_URL", &place.database.tcp_url());
+        program.env("PGOPTIONS", "-c default_transaction_read_only=on").env("DATABASE_AWAY_TIMEOUT", "800ms")
+    };
+    let load = options(&["load", "--force", "dump.ndjson"]).expect(4);
+    for words in
+        ["error: the database was read-only for ", "\nhint: connect to the primary, or reset default_tran"]
+    {
+        assert!(load.stderr.contains(words), "{load:?}");
+    }
+    let health = options(&["health"]).expect(6);
+    assert!(health.stdout.contains("default_transaction_read_only is on"), "{health:?}");
+}
+
 #[test]
 fn time_outs_of_a_role_are_overridden() {
     let place = Place::new();

@@ -274,7 +274,7 @@ fn rare_formats_are_named() {
             r"duckdb -c 'COPY (FROM '\''a'\'') TO '\''/dev/stdout'\'' (FORMAT json)' | ",
         ),
         (b"\x20\0\0\0\x07_id\0aaaaaaaaaaaa\x10EventId\0\x01\0\0\0\0", "BSON", "bsondump --quiet a | "),
-        (dictionary, "compressed with a dictionary", "zstd -dc -D DICTIONARY a | "),
+        (dictionary, "needs its dictionary", "zstd -dc -D DICTIONARY a | "),
         (b"PK\x03\x04aaaa", "a zip archive", "unzip -p a | "),
     ] {
         work.write("a", bytes);

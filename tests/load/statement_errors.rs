@@ -194,7 +194,7 @@ fn escapes_are_stored_in_other_encodings() {
         let mut admin = Cluster::shared().admin();
         admin
             .batch_execute(&format!(
-                "create database {name} encoding '{encoding}' locale 'C' template template0"
+                "create database {name} encoding '{encoding}' lc_collate 'C' lc_ctype 'C' template template0"
             ))
             .expect("a database");
         let url = Cluster::shared().url(&name);

@@ -7,10 +7,10 @@ use postgres::{Client, Transaction};
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, lines};
-use crate::support::eventually;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Program, Workplace, assert_tables};
 use crate::support::terminal::Terminal;
+use crate::support::{eventually, free_port};
 
 const SOON: Duration = Duration::from_mins(1);
 
@@ -65,6 +65,22 @@ fn the_progress_shows_an_unreachable_database() {
     assert!(of_log.iter().all(|line| line.starts_with('[') && line.contains("WARN")), "{lines:#?}");
     let starts = of_log.iter().filter(|line| line.ends_with("; retrying for 5 min"));
     assert_eq!((starts.count(), of_log.len()), (1, 2), "{lines:#?}");
+}
+
+#[test]
+fn the_progress_shows_the_wait_for_the_first_connection() {
+    let work = Workplace::new();
+    work.write("dump.ndjson", generated(5, 1, 0.0));
+    let terminal = Terminal::new(120);
+    let url = format!("postgresql://me@127.0.0.1:{}/kills", free_port());
+    let program = work.program(&["load", "dump.ndjson"]).env("DATABASE_URL", &url);
+    let running = program.env("TERM", "xterm").env("NO_COLOR", "").on(&terminal).start();
+    terminal.shows(&["preparing the database  ", " s elapsed"]);
+    running.signal(Signal::SIGINT);
+    let ended = running.finish().expect(130);
+    assert!(ended.stdout.starts_with("Interrupted: 0 events read"), "{}", ended.stdout);
+    let is_cleared = || !terminal.lines().iter().any(|line| line.contains("preparing"));
+    eventually(SOON, "only the log remains", is_cleared);
 }
 
 #[test]

@@ -212,7 +212,7 @@ fn an_open_page_shows_the_end_of_a_run() {
     let limit = "Stopped: more rejects than allowed";
     check(load().args(&["--max-rejects", "0"]), "no event\n", 5, "reject_limit", limit);
     let open = "[\n{\"EventId\": 1},\n";
-    let end = check(load(), open, 1, "failed", "Failed: run the same command again to resume");
+    let end = check(load(), open, 1, "failed", "Failed: the load is incomplete");
     assert!(end["error"].as_str().is_some_and(|error| error.contains("not closed")), "{end}");
 }
 

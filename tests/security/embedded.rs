@@ -359,6 +359,12 @@ fn an_inaccessible_parent_directory_is_named() {
 
 /// Neither the environment of this process nor root's privileges.
 #[test]
+fn a_directory_that_cannot_be_created_is_named() {
+    let error = Embedded::open(Path::new("/proc/kills"), Lifetime::WhileUsed).expect_err("rejected");
+    assert!(error.to_string().starts_with("could not create the directory /proc/kills"), "{error}");
+}
+
+#[test]
 fn the_programs_inherit_no_secret_and_no_setting() {
     const EXPECTED: [&str; 7] =
         ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TZ", "LC_ALL", "HOME"];

@@ -195,8 +195,11 @@ impl Cluster {
         let programs = Programs::find().expect("PostgreSQL's server programs");
         let account = Account::for_paths(&[]).expect("an account to run PostgreSQL as");
         let directory = free_directory();
-        let mut conf =
-            format!("listen_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\n", directory.display());
+        // The default before PostgreSQL 14 is md5.
+        let mut conf = format!(
+            "listen_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\npassword_encryption = 'scram-sha-256'\n",
+            directory.display()
+        );
         for (name, value) in settings {
             writeln!(conf, "{name} = '{value}'").expect("memory");
         }

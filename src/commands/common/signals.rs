@@ -203,6 +203,7 @@ fn listen(
         {
             // The summary's reader may not read.
             exit_after(BLOCKED_MAX, signal);
+            screen.clear_at_once();
             // The lock is held, so that the run cannot begin meanwhile.
             stopped();
             screen.clear_at_once();

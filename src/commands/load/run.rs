@@ -38,7 +38,12 @@ pub(crate) struct Done {
 /// Loads into the database of the settings, if there is one, and closes it.
 pub(crate) fn load(parts: &LoadParts<'_>, listener: Option<TcpListener>) -> Result<Done, CommandError> {
     let place = parts.settings.database.as_ref();
-    let target = place.map(|place| LoadTarget::open(parts, place)).transpose()?;
+    let open = |place| {
+        let screen = parts.process.screen.clone();
+        let _shown = Progress::of_preparation(parts.started, screen).context(NO_THREAD)?;
+        LoadTarget::open(parts, place)
+    };
+    let target = place.map(open).transpose()?;
     let done = run_observed(parts, listener, target.as_ref())?;
     if let Some(Err(error)) = target.map(|target| target.database.close()) {
         // Everything is stored, so a server that does not stop is only a warning.

@@ -55,10 +55,11 @@ fn mistake(text: &str) -> Option<(&'static str, &'static str)> {
     if text.starts_with(['"', '\'', '`', '\u{201c}']) {
         return Some(("it has quotes around it", "remove the quotes, which 'docker --env-file' keeps"));
     }
-    let misses_slashes = ["postgresql:", "postgres:"].iter().any(|scheme| text.starts_with(scheme));
-    if misses_slashes {
+    let lacks_separator =
+        ["postgresql:", "postgres:", "postgresql/", "postgres/"].iter().any(|start| text.starts_with(start));
+    if lacks_separator {
         return Some((
-            "it lacks the // after postgresql:",
+            "it lacks :// after postgresql",
             "write postgresql://user:password@host:5432/database",
         ));
     }

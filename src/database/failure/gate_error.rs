@@ -11,7 +11,10 @@ use std::time::Duration;
 pub(crate) enum GateError {
     #[error("stop requested")]
     Aborted,
-    #[error("the database was {} for {} s", kind(.1.as_ref()), .0.as_secs())]
+    #[error(
+        "the database was {} for {:.0} s{}",
+        kind(.1.as_ref()), .0.as_secs_f64(), kind(.1.as_ref()).remedy()
+    )]
     OutageTooLong(Duration, #[source] Option<Arc<DatabaseError>>),
     /// The last attempts ended with their sessions, each of which was new. Holds their number and the last cause.
     #[error(

@@ -34,7 +34,7 @@ impl HealthStatus {
     fn of(server: ServerHealth) -> Self {
         let error = match (server.in_recovery, server.read_only, server.lacks_standbys) {
             (true, _, _) => Some("the server is a standby or in recovery, and cannot be written"),
-            (false, true, _) => Some("transactions are read-only by default, so nothing can be written"),
+            (false, true, _) => Some("default_transaction_read_only is on, so nothing can be written"),
             (false, false, true) => Some(
                 "commits wait for a synchronous standby that is not connected: start the standby, or remove it from \
                  synchronous_standby_names",

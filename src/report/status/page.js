@@ -129,7 +129,7 @@ function database(status) {
   byId('outages-section').hidden = !total;
   write(byId('outages-summary'), `${counted(total, 'outage')}, ${time(about.outages_seconds)} in total${kept}.`);
   rows('outages', about.outages.slice().reverse().map((outage) => [
-    [moment(outage.began), '', 'th'], [time(outage.seconds) + (outage.over ? '' : ' so far'), 'number'], [outage.cause, 'wide'],
+    [moment(outage.began), '', 'th'], [time(outage.seconds) + (outage.over || status.finished ? '' : ' so far'), 'number'], [outage.cause, 'wide'],
   ]));
 }
 
@@ -277,8 +277,8 @@ function render(status) {
   chart();
   write(byId('about'), `aegis-kills ${status.version} · run ${status.run} · started at ${moment(status.started)}`);
   write(byId('seen'), `as of ${moment(status.now)}`);
-  if (status.finished) show('gone', 'The load has ended. This page shows its final status.');
-  else show('gone', '');
+  const ended = status.state === 'complete' ? 'This page shows its final status.' : 'Its terminal or log has the summary and the next step.';
+  show('gone', status.finished ? `The load has ended. ${ended}` : '');
 }
 
 function gone(seen) {

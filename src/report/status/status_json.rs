@@ -182,9 +182,9 @@ fn final_title(status: RunStatus, counts: &Counts, is_dry: bool) -> &'static str
         RunStatus::Rejects if all_rejected => "Nothing loaded: every event was rejected",
         RunStatus::Rejects => "Done: all but the rejects are stored",
         RunStatus::Interrupted if is_dry => "Interrupted: the input was not read completely",
-        RunStatus::Interrupted if counts.unfinished() > 0 => "Interrupted: some events read are not stored",
+        RunStatus::Interrupted if counts.unfinished() > 0 => "Interrupted: some events read are unfinished",
         RunStatus::Interrupted => "Interrupted: no event read is unfinished",
-        RunStatus::Failed => "Failed: run the same command again to resume",
+        RunStatus::Failed => "Failed: the load is incomplete",
         RunStatus::RejectLimit => "Stopped: more rejects than allowed",
     }
 }

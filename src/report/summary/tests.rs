@@ -125,7 +125,7 @@ fn the_database_failed() {
     assert_eq!(
         failed.to_string(),
         "\
-Failed: 7,300 of 12,345 events read are not stored.
+Failed: 7,300 of 12,345 events read are unfinished.
   cause: writing a segment failed: it is gone
           5,000  inserted
              45  duplicate
@@ -193,7 +193,7 @@ fn the_first_line_is_the_outcome_and_the_last_a_command() {
         ),
         (
             piped(unfinished(summary(RunStatus::Interrupted))),
-            "Interrupted: 12,300 of 12,345 events read are not stored.",
+            "Interrupted: 12,300 of 12,345 events read are unfinished.",
             "  to resume, with the same input:\n    aegis-kills load dump",
         ),
         (

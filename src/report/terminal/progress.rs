@@ -1,5 +1,6 @@
 //! Shows the progress of a running load on standard error.
 
+use crate::report::format::time;
 use crate::report::snapshot::{LiveRun, RunSnapshot};
 use crate::report::terminal::lines;
 use crate::report::terminal::lines::Lines;
@@ -9,7 +10,7 @@ use crate::report::terminal::ticker::Ticker;
 use crate::visible::visible;
 use nix::unistd::{getpgrp, tcgetpgrp};
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use terminal_size::{Height, Width, terminal_size_of};
 
 /// The interval of updates.
@@ -17,6 +18,9 @@ const INTERVAL: Duration = Duration::from_millis(250);
 
 /// The interval of progress lines if nothing can be drawn.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A shorter preparation is not shown.
+const PREPARATION_MIN: Duration = Duration::from_secs(1);
 
 /// The progress of a run. It ends when this is dropped.
 #[derive(Debug)]
@@ -27,6 +31,20 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// Shows on a terminal that a run that began at `begun` waits for its database, before it reads anything.
+    pub(crate) fn of_preparation(begun: Instant, screen: Screen) -> io::Result<Self> {
+        let shown = screen.clone();
+        let show = move || {
+            let elapsed = begun.elapsed();
+            if elapsed >= PREPARATION_MIN {
+                draw_line(&shown, &format!("preparing the database  {} elapsed", time(elapsed)));
+            }
+        };
+        let is_drawn = screen.manner() == Manner::Drawn;
+        let ticker = is_drawn.then(|| Ticker::start("preparation", INTERVAL, show)).transpose()?;
+        Ok(Self { ticker, screen })
+    }
+
     /// Shows `run` on `screen`, with the address of its page if it has one.
     pub(crate) fn start(run: LiveRun, screen: Screen, url: Option<String>) -> io::Result<Self> {
         let shown = screen.clone();
@@ -55,6 +73,16 @@ impl Drop for Progress {
         drop(self.ticker.take());
         self.screen.clear();
     }
+}
+
+/// Draws a line of ASCII letters, as far as it fits.
+fn draw_line(screen: &Screen, line: &str) {
+    if is_in_background() {
+        return screen.forget();
+    }
+    let Width(width) = terminal_size_of(io::stderr()).map_or(Width(80), |(width, _)| width);
+    let room = usize::from(width).saturating_sub(1).min(line.len());
+    screen.draw(&[line[..room].to_owned()]);
 }
 
 fn draw(screen: &Screen, figures: &RunSnapshot, pace: &Pace, url: Option<&str>) {
