@@ -143,7 +143,7 @@ fn a_silent_server_is_waited_for_as_long_as_connect_timeout_says() {
 
 #[test]
 fn rejected_logins_of_a_real_server_are_reported_with_the_fix() {
-    let rules = "local all all trust\nhost all barred 127.0.0.1/32 reject\nhost all absent 127.0.0.1/32 gss\n\
+    let rules = "local all all trust\nhost all barred 127.0.0.1/32 reject\n\
                  host all all 127.0.0.1/32 scram-sha-256\n";
     let cluster = Cluster::private(&[]);
     let made =

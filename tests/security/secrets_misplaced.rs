@@ -157,11 +157,10 @@ fn own_variables() -> BTreeSet<String> {
 fn no_variable_prints_a_misplaced_password() {
     let work = Workplace::new();
     work.write("dump", format!("no event\n{}\n", small_event(1)));
-    let own = own_variables();
+    let mut names = own_variables();
+    names.extend(libpq_variables().chain(["PGREQUIRESSL", "RUST_LOG"]).map(str::to_owned));
     for (number, text) in MISPLACED.into_iter().enumerate() {
-        let names =
-            own.iter().map(String::as_str).chain(libpq_variables()).chain(["PGREQUIRESSL", "RUST_LOG"]);
-        for (name, parity) in names.zip([0, 1].into_iter().cycle()) {
+        for (name, parity) in names.iter().zip([0, 1].into_iter().cycle()) {
             log_case((name, text));
             let command = if number % 2 == parity { &["health", "-v"][..] } else { &["load", "dump", "-v"] };
             assert_run_is_clean(program(&work, command).env(name, text), name);

@@ -8,10 +8,11 @@
 
 mod stacks;
 
+use std::fs;
 use std::io::{self, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -72,8 +73,21 @@ struct State {
     is_reported: bool,
 }
 
+/// Handles SIGHUP if this process ignores it, as under `nohup`: programs inherit an ignored signal, but not a handled one.
+fn notice_hangups() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
+        if ignored.is_some_and(|set| u64::from_str_radix(set, 16).is_ok_and(|set| set & 1 == 1)) {
+            signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default()).expect("a handler");
+        }
+    });
+}
+
 impl Supervised for Command {
     fn supervised(&mut self) -> io::Result<Process> {
+        notice_hangups();
         self.process_group(0);
         let command = format!("{self:?}");
         let mut child = self.spawn()?;
