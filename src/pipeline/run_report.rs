@@ -45,6 +45,15 @@ impl RunReport {
         }
     }
 
+    /// Makes a panic since the end of the run the reason of its end, unless it has failed.
+    pub(crate) fn note_panic(&mut self, shutdown: &Shutdown) {
+        if !matches!(self.halted, Some(ShutdownReason::Failed(_)))
+            && let Some(panic) = shutdown.take_panic()
+        {
+            self.halted = Some(panic);
+        }
+    }
+
     /// Returns the sources whose compressed data is damaged, so that their text may be wrong. Standard input is `-`.
     pub(crate) fn damaged(&self) -> Vec<&Path> {
         let damaged = self.source_errors.iter().filter_map(SourceError::damaged);

@@ -80,10 +80,12 @@ fn run_observed(
     let (report, store, metrics) = if let Some(recorded) = recorded {
         // The ledger now has the run, so its end must be recorded on every path.
         let progress = Progress::start(live, parts.process.screen.clone(), url).context(NO_THREAD);
-        let report = match &progress {
+        let mut report = match &progress {
             Ok(_) => read_and_store(parts, recorded.as_ref()),
             Err(error) => RunReport::failed(anyhow::anyhow!(in_full(error.as_ref()))),
         };
+        // The confirmation can panic too.
+        report.note_panic(parts.shutdown);
         let store = recorded.map_or_else(StoreFigures::default, |recorded| recorded.end(&report));
         let written = write_metrics(settings, &metrics, has_succeeded(&report));
         (report, store, written)
