@@ -89,14 +89,7 @@ pub(crate) fn run(
     }
     // Displays cannot see the reason of a stop any more.
     monitor.settle();
-    RunReport {
-        counts,
-        bytes_read: monitor.bytes_read(),
-        bytes_uncompressed: monitor.bytes_uncompressed(),
-        halted: shutdown.take_reason(),
-        source_errors,
-        reload: None,
-    }
+    RunReport { halted: shutdown.take_reason(), source_errors, ..RunReport::counted(monitor) }
 }
 
 /// Records in the store which rejects are on disk.

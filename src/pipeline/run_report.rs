@@ -2,6 +2,7 @@
 
 use crate::input::source::Source;
 use crate::pipeline::account::counts::Counts;
+use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::run_error::RunError;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::SourceError;
@@ -32,6 +33,16 @@ impl RunReport {
     /// Reports a run that was stopped before anything was read.
     pub(crate) fn stopped(shutdown: &Shutdown) -> Self {
         Self::unread(shutdown.take_reason())
+    }
+
+    /// Reports what `monitor` has counted, for a run that has not failed.
+    pub(crate) fn counted(monitor: &Monitor) -> Self {
+        Self {
+            counts: monitor.counts(),
+            bytes_read: monitor.bytes_read(),
+            bytes_uncompressed: monitor.bytes_uncompressed(),
+            ..Self::unread(None)
+        }
     }
 
     fn unread(halted: Option<ShutdownReason>) -> Self {

@@ -100,15 +100,23 @@ fn a_panic_while_a_statement_is_cancelled_ends_the_run_with_code_1() {
 /// All events are stored, and the run has no reason to fail.
 #[test]
 fn a_panic_after_the_last_event_is_in_the_summary() {
-    let database = Cluster::shared().database("late");
-    let work = Workplace::new();
-    work.write("dump", generated(10, 12, 0.0));
-    // The first connection that is closed is that of the confirmation.
-    let ended = work.load(&database, &["dump"]).env("AEGIS_KILLS_PANIC", "close").expect(1);
-    let summary = ended.says(&["panicked", "injected"]).summary();
-    summary.check(&[("unfinished", 0)]);
-    assert_eq!(summary.status(), "failed", "as the exit code");
-    assert!(summary.error().contains("panicked"), "{}", summary.error());
+    // The first connection that is closed is that of the confirmation, which the main thread does.
+    for point in ["confirm", "close"] {
+        log_case(point);
+        let database = Cluster::shared().database("late");
+        let work = Workplace::new();
+        work.write("dump", generated(10, 12, 0.0));
+        let ended = work.load(&database, &["dump"]).env("AEGIS_KILLS_PANIC", point).expect(1);
+        let summary = ended.says(&["panicked", "injected"]).summary();
+        summary.check(&[("inserted", 10), ("unfinished", 0)]);
+        assert_eq!(summary.status(), "failed", "as the exit code");
+        assert!(summary.error().contains("panicked"), "{}", summary.error());
+        let sql = "select status, inserted from kill_load_run where finished is not null";
+        let row = database.client().query_one(sql, &[]).expect("a run");
+        assert_eq!(row.get::<_, i64>(1), 10, "{point}");
+        // The connection can be closed after the end of the run is written.
+        assert!(point == "close" || row.get::<_, &str>(0) == "failed", "{point}");
+    }
 }
 
 #[test]
