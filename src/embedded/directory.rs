@@ -150,25 +150,15 @@ impl Directory {
     pub(crate) fn lock_start(&self) -> Result<StartLock, EmbeddedError> {
         let path = self.start_lock_path();
         let file = self.open_own(&path)?;
-        let begun = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(StartLock(file)),
-                // The holder starts or stops the server, both of which have time limits.
-                Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_LIMIT => thread::sleep(POLL_INTERVAL),
-                Err(TryLockError::WouldBlock) => {
-                    return Err(EmbeddedError::Locked { path, limit: LOCK_LIMIT });
-                }
-                Err(TryLockError::Error(error)) => return Err(error).at("lock", &path),
-            }
-        }
+        lock(&path, || file.try_lock())?;
+        Ok(StartLock(file))
     }
 
     /// Acquires a lease. It requires the start lock, so that no [`Directory::has_users`] runs at the same time.
     pub(crate) fn take_lease(&self, _start: &StartLock) -> Result<Lease, EmbeddedError> {
         let path = self.lease_path();
         let file = self.open_own(&path)?;
-        file.lock_shared().at("lock", &path)?;
+        lock(&path, || file.try_lock_shared())?;
         Ok(Lease(file))
     }
 
@@ -297,6 +287,22 @@ impl Drop for StartLock {
 impl Drop for Lease {
     fn drop(&mut self) {
         unlock(&self.0);
+    }
+}
+
+/// Repeats `attempt` to lock the file at `path` until the lock is free or the limit is reached.
+fn lock(path: &Path, attempt: impl Fn() -> Result<(), TryLockError>) -> Result<(), EmbeddedError> {
+    let begun = Instant::now();
+    loop {
+        match attempt() {
+            Ok(()) => return Ok(()),
+            // The holder starts or stops the server, both of which have time limits.
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_LIMIT => thread::sleep(POLL_INTERVAL),
+            Err(TryLockError::WouldBlock) => {
+                return Err(EmbeddedError::Locked { path: path.to_path_buf(), limit: LOCK_LIMIT });
+            }
+            Err(TryLockError::Error(error)) => return Err(error).at("lock", path),
+        }
     }
 }
 

@@ -97,6 +97,11 @@ impl BufferPool {
         self.free.capacity().unwrap_or_default() - self.free.len()
     }
 
+    /// Returns the number of permits outside the pool, 0 or 1.
+    pub(crate) fn permits_in_use(&self) -> usize {
+        self.permit.capacity().unwrap_or_default() - self.permit.len()
+    }
+
     fn owned(&self, bytes: Vec<u8>) -> Buffer {
         Buffer { bytes, pool: Some(self.clone()), permit: None }
     }
@@ -230,6 +235,7 @@ mod tests {
         let [mut first, mut second] = [pool.try_take().unwrap(), pool.try_take().unwrap()];
         first.permit(pool.take_permit(&stopped).unwrap());
         assert!(first.is_permitted() && pool.try_take_permit().is_none());
+        assert_eq!(pool.permits_in_use(), 1);
         first.resize(101, 0);
         first.settle(100);
         assert!(pool.try_take_permit().is_none(), "it is still large");
@@ -241,6 +247,7 @@ mod tests {
             panic!("intended by the test");
         }));
         assert!(panicked.is_err());
+        assert_eq!(pool.permits_in_use(), 0);
         first.permit(pool.take_permit(&stopped).unwrap());
         drop(stop);
         assert!(pool.take_permit(&stopped).is_none(), "waiting for the permit can be stopped");

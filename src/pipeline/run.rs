@@ -89,14 +89,7 @@ pub(crate) fn run(
     }
     // Displays cannot see the reason of a stop any more.
     monitor.settle();
-    RunReport {
-        counts,
-        bytes_read: monitor.bytes_read(),
-        bytes_uncompressed: monitor.bytes_uncompressed(),
-        halted: shutdown.take_reason(),
-        source_errors,
-        reload: None,
-    }
+    RunReport { halted: shutdown.take_reason(), source_errors, ..RunReport::counted(monitor) }
 }
 
 /// Records in the store which rejects are on disk.
@@ -182,8 +175,12 @@ fn read_and_store(
         )
     };
     let result = catch_unwind(AssertUnwindSafe(work));
-    let held =
-        Circulating { buffers: buffers.in_use(), batches: monitor.in_flight.len(), claims: claims.held() };
+    let held = Circulating {
+        buffers: buffers.in_use(),
+        permits: buffers.permits_in_use(),
+        batches: monitor.in_flight.len(),
+        claims: claims.held(),
+    };
     // A lost item would cause an endless wait.
     debug_assert_eq!(held, Circulating::default(), "a run returns everything that circulates");
     if held != Circulating::default() {
@@ -201,6 +198,7 @@ fn read_and_store(
 #[derive(Debug, PartialEq, Eq, Default)]
 struct Circulating {
     buffers: usize,
+    permits: usize,
     batches: usize,
     claims: usize,
 }
@@ -220,7 +218,6 @@ fn run_threads(
         .thread_name(|number| format!("parse-{number}"))
         .build()
         .context(NO_THREAD)?;
-    let first_values = writers.first_values;
     thread::scope(|scope| {
         // Created inside the scope, so that the channel closes on every exit from this closure and the writers end.
         let (batches, queue) = bounded(1);
@@ -232,7 +229,7 @@ fn run_threads(
                 .context(NO_THREAD)?;
         }
         drop(queue);
-        let first_values_rule = settings.reject_limit.is_none().then_some(first_values);
+        let first_values_rule = settings.reject_limit.is_none().then_some(writers.first_values);
         let sequencer = Sequencer::new(batches, writers.in_flight, first_values_rule);
         let deferred = remainder.map(|remainder| remainder.deferred);
         let has_warned = AtomicBool::new(false);

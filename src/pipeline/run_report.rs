@@ -2,6 +2,7 @@
 
 use crate::input::source::Source;
 use crate::pipeline::account::counts::Counts;
+use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::run_error::RunError;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::SourceError;
@@ -34,6 +35,16 @@ impl RunReport {
         Self::unread(shutdown.take_reason())
     }
 
+    /// Reports what `monitor` has counted, for a run that has not failed.
+    pub(crate) fn counted(monitor: &Monitor) -> Self {
+        Self {
+            counts: monitor.counts(),
+            bytes_read: monitor.bytes_read(),
+            bytes_uncompressed: monitor.bytes_uncompressed(),
+            ..Self::unread(None)
+        }
+    }
+
     fn unread(halted: Option<ShutdownReason>) -> Self {
         Self {
             counts: Counts::default(),
@@ -42,6 +53,15 @@ impl RunReport {
             halted,
             source_errors: Vec::new(),
             reload: None,
+        }
+    }
+
+    /// Makes a panic since the end of the run the reason of its end, unless it has failed.
+    pub(crate) fn note_panic(&mut self, shutdown: &Shutdown) {
+        if !matches!(self.halted, Some(ShutdownReason::Failed(_)))
+            && let Some(panic) = shutdown.take_panic()
+        {
+            self.halted = Some(panic);
         }
     }
 

@@ -115,6 +115,11 @@ impl Shutdown {
         lock(&self.reason).take()
     }
 
+    /// Takes the reason if it is a panic, also one since the reason of the run was taken.
+    pub(crate) fn take_panic(&self) -> Option<ShutdownReason> {
+        lock(&self.reason).take_if(|reason| matches!(reason, ShutdownReason::Panicked(_)))
+    }
+
     /// Returns a guard that stops the run if its thread panics, so that nothing waits for that thread.
     pub(crate) fn alarm(&self, thread: &'static str) -> Alarm<'_> {
         Alarm { shutdown: self, thread }
@@ -173,5 +178,17 @@ mod tests {
         check(vec![ShutdownReason::Signal(15), failed(), ShutdownReason::Signal(2)], "broken", true);
         check(vec![ShutdownReason::RejectLimit, panicked(), failed()], "panicked", false);
         check(vec![failed(), panicked()], "panicked", true);
+    }
+
+    #[test]
+    fn a_panic_after_the_run_is_found_and_a_signal_stays() {
+        let shutdown = Shutdown::default();
+        assert!(shutdown.take_reason().is_none());
+        shutdown.stop(ShutdownReason::Signal(15));
+        assert!(shutdown.take_panic().is_none());
+        assert_eq!(shutdown.stopping(), Some(Stopping::Signal));
+        shutdown.stop(ShutdownReason::Panicked("panicked".to_owned()));
+        assert!(matches!(shutdown.take_panic(), Some(ShutdownReason::Panicked(_))));
+        assert!(shutdown.take_panic().is_none());
     }
 }

@@ -56,7 +56,7 @@ impl VerifyRun {
         // Each run has its own monitor, so the value is not yet set.
         let _ = monitor.read.set(reader.counters());
         let buffers = BufferPool::new(self.workers + 1, self.segment.usual_bytes_max());
-        let segmenter = Segmenter::new(reader, self.segment, buffers, self.stop.clone())
+        let segmenter = Segmenter::new(reader, self.segment, buffers.clone(), self.stop.clone())
             .following(self.preparer.reading.event_path());
         let failure = Mutex::new(None);
         let fail = |error: E| {
@@ -84,6 +84,8 @@ impl VerifyRun {
             }
             Ok(errors)
         })?;
+        // A lost buffer would cause an endless wait.
+        debug_assert_eq!(buffers.in_use(), 0, "a run returns everything that circulates");
         match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),
             None => Ok(errors),

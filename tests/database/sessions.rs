@@ -20,8 +20,13 @@ fn sessions_have_time_outs_and_names() {
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     let mut client = database.client();
     client.batch_execute(WITNESS).expect("a trigger");
+    // Settings of later versions would end long transactions, or connections that are kept idle.
+    let later = "select name || ' = 3600000' from pg_settings where name in ('transaction_timeout', 'idle_session_timeout')";
+    let later: Vec<String> = client.query(later, &[]).expect("names").iter().map(|row| row.get(0)).collect();
     for setting in
         ["statement_timeout = '2s'", "lock_timeout = '1s'", "idle_in_transaction_session_timeout = 0"]
+            .into_iter()
+            .chain(later.iter().map(String::as_str))
     {
         let sql = format!("alter database {} set {setting}", database.name());
         client.batch_execute(&sql).expect("a setting");
@@ -47,6 +52,9 @@ fn sessions_have_time_outs_and_names() {
         ("activity", &format!("nightly {run}")),
     ] {
         assert_eq!(setting(name).as_deref(), Some(value), "{name}");
+    }
+    for name in ["transaction_timeout", "idle_session_timeout"] {
+        assert!(setting(name).is_none_or(|value| value == "0"), "{name}");
     }
     // A server before 14, or on some systems, does not have this setting.
     let version: i32 = setting("server_version_num").expect("a version").parse().expect("a number");

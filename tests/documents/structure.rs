@@ -300,3 +300,41 @@ fn no_replaced_word_is_used() {
     assert!(files.len() > 300, "{}", files.len());
     assert!(found.is_empty(), "{} places: {found:#?}", found.len());
 }
+
+/// Calls that can wait.
+const WAITING_CALLS: [&str; 14] = [
+    ".recv()",
+    "recv_timeout(",
+    "select_biased!",
+    ".wait(",
+    ".wait_timeout",
+    ".wait_for",
+    ".wait_during",
+    ".join()",
+    "sleep(",
+    "lock_shared()",
+    ".output()",
+    "command.status()",
+    ".incoming()",
+    "RwLock<()>",
+];
+
+#[test]
+fn the_page_on_waits_lists_each_file_with_a_wait() {
+    let page = fs::read_to_string(root().join("docs/decisions/waits.md")).expect("the page");
+    let (_, places) = page.split_once("### Places").expect("a section");
+    let places = places.split_whitespace().filter(|word| word.ends_with(".rs"));
+    let listed: BTreeSet<String> = places.map(str::to_owned).collect();
+    let src = root().join("src");
+    let is_of_tests =
+        |name: &str| name.starts_with("sync/") || name.contains("/tests") || name.ends_with("/fake.rs");
+    let mut waiting = BTreeSet::new();
+    for path in rust_files() {
+        let name = path.strip_prefix(&src).expect("a file of src").display().to_string();
+        let text = code(&path);
+        if !is_of_tests(&name) && WAITING_CALLS.iter().any(|call| text.contains(call)) {
+            waiting.insert(name);
+        }
+    }
+    assert_eq!(listed, waiting);
+}

@@ -12,8 +12,10 @@ use crate::support::{free_port, log_case};
 use nix::sys::signal::Signal;
 
 /// The threads of a load. The main thread has two points.
-const POINTS: [&str; 9] =
-    ["reader", "cut", "parse", "writer", "database", "watchdog", "progress", "status", "http"];
+const POINTS: [&str; 11] = [
+    "connect", "health", "reader", "cut", "parse", "writer", "database", "watchdog", "progress", "status",
+    "http",
+];
 
 #[test]
 fn a_panic_of_any_thread_ends_the_run_in_order() {
@@ -37,7 +39,7 @@ fn a_panic_of_any_thread_ends_the_run_in_order() {
         }
         // The run ends although its input is open.
         let ended = running.finish().expect(1).says(&["panicked", "injected"]);
-        if point == "database" {
+        if ["connect", "database"].contains(&point) {
             // Nothing can be stored before the run's ledger row.
             continue;
         }
@@ -67,6 +69,53 @@ fn a_panic_during_a_stop_ends_the_run_with_code_1() {
         });
         running.signal(Signal::SIGTERM);
         running.finish().expect(1).says(&["panicked"]).summary().check(&[("unfinished", 0)]);
+    }
+}
+
+#[test]
+fn a_panic_while_a_statement_is_cancelled_ends_the_run_with_code_1() {
+    let database = Cluster::shared().database("cancelling");
+    let work = Workplace::new();
+    work.write("dump", generated(10, 11, 0.0));
+    // A load into empty tables would wait for the lock before it reads.
+    work.load(&database, &[]).stdin(generated(5, 13, 0.0)).expect(0);
+    let mut client = database.client();
+    let mut lock = client.transaction().expect("a transaction");
+    lock.batch_execute("lock table kill_event in exclusive mode").expect("a lock");
+    let program = work.load(&database, &["dump"]).env("AEGIS_KILLS_PANIC", "cancel");
+    let running = program.env("KILLS_DRAIN_TIMEOUT", "100").start();
+    let mut observer = database.client();
+    eventually(Duration::from_mins(1), "the load waits for the lock", || {
+        let sql =
+            "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        !observer.query(sql, &[]).expect("sessions").is_empty()
+    });
+    running.signal(Signal::SIGTERM);
+    let summary = running.finish().expect(1).says(&["panicked"]).summary();
+    summary.check(&[("inserted", 0), ("unfinished", 10)]);
+    assert_eq!(summary.status(), "failed");
+    lock.rollback().expect("the lock is given back");
+}
+
+/// All events are stored, and the run has no reason to fail.
+#[test]
+fn a_panic_after_the_last_event_is_in_the_summary() {
+    // The first connection that is closed is that of the confirmation, which the main thread does.
+    for point in ["confirm", "close"] {
+        log_case(point);
+        let database = Cluster::shared().database("late");
+        let work = Workplace::new();
+        work.write("dump", generated(10, 12, 0.0));
+        let ended = work.load(&database, &["dump"]).env("AEGIS_KILLS_PANIC", point).expect(1);
+        let summary = ended.says(&["panicked", "injected"]).summary();
+        summary.check(&[("inserted", 10), ("unfinished", 0)]);
+        assert_eq!(summary.status(), "failed", "as the exit code");
+        assert!(summary.error().contains("panicked"), "{}", summary.error());
+        let sql = "select status, inserted from kill_load_run where finished is not null";
+        let row = database.client().query_one(sql, &[]).expect("a run");
+        assert_eq!(row.get::<_, i64>(1), 10, "{point}");
+        // The connection can be closed after the end of the run is written.
+        assert!(point == "close" || row.get::<_, &str>(0) == "failed", "{point}");
     }
 }
 

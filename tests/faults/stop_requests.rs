@@ -345,3 +345,25 @@ fn a_stop_request_during_the_confirmation_is_no_failure() {
     assert_eq!(ended.summary().status(), "interrupted");
     lock.rollback().expect("the lock is given back");
 }
+
+/// The confirmation needs the row of the run, and so does its end, which has 5 s after the drain.
+#[test]
+fn a_stop_request_while_the_row_of_the_run_is_locked_ends_in_time() {
+    let database = Cluster::shared().database("run_locked");
+    let work = Workplace::new();
+    let load = work.load(&database, &[]).env("KILLS_FLUSH_INTERVAL", "10").env("KILLS_DRAIN_TIMEOUT", "1s");
+    let mut running = load.start();
+    running.feed(&generated(20, 7, 0.0));
+    eventually(SHOWN_MAX, "the events are stored", || stored(&database) == 20);
+    let mut client = database.client();
+    let mut lock = client.transaction().expect("a transaction");
+    lock.batch_execute("lock table kill_load_run in access exclusive mode").expect("a lock");
+    let asked = Instant::now();
+    running.signal(Signal::SIGTERM);
+    let ended = running.finish().expect(143);
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    let ended = ended.says(&["not confirmed", "writing the run's end into the ledger was cancelled"]);
+    ended.summary().check(&[("inserted", 20), ("unfinished", 0)]);
+    assert_eq!(ended.summary().status(), "interrupted");
+    lock.rollback().expect("the lock is given back");
+}

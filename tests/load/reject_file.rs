@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use crate::support::cluster::Cluster;
+use crate::support::dumps::small_event;
 use crate::support::process::Supervised as _;
 use crate::support::program::{Workplace, read_rejects};
 use crate::support::{eventually, not_tried};
@@ -76,6 +77,43 @@ fn unwritable_places_are_errors() {
     assert!(!program.expect(3).stderr.contains("chmod"));
     let ended = work.program(&["load", "--dry-run", "--rejects", "/dev/stderr"]).stdin(NO_EVENT).expect(3);
     assert!(ended.stderr.contains("\"raw\":\"no event\""), "{}", ended.stderr);
+}
+
+/// Only a reject needs the directory.
+#[test]
+fn an_unwritable_working_directory_ends_only_loads_with_rejects() {
+    let mut command = "exec \"$0\" load --json -".to_owned();
+    if nix::unistd::geteuid().is_root() {
+        // Root without this capability can write only where its mode allows that.
+        let capability = ["--bounding-set", "-dac_override"];
+        let tried = Command::new("setpriv").args(capability).arg("true").status_in_time();
+        if !tried.is_ok_and(|status| status.success()) {
+            return not_tried("an unwritable working directory", "root can write everywhere");
+        }
+        command = command.replace("exec", &format!("exec setpriv {}", capability.join(" ")));
+    }
+    let database = Cluster::shared().database("unwritable");
+    let work = Workplace::new();
+    let locked = work.path().join("locked");
+    fs::create_dir(&locked).expect("a directory");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).expect("its mode");
+    let script = format!("cd locked && {command}");
+    let load = |input: &str| {
+        let program = work.other_program("sh", &["-c", &script, env!("CARGO_BIN_EXE_aegis-kills")]);
+        program.env("DATABASE_URL", &database.url()).stdin(input)
+    };
+    let warning =
+        "the working directory is not writable: Permission denied; a rejected event would end this load";
+    let event = format!("{}\n", small_event(1));
+    load(&event).expect(0).says(&[warning]).summary().check(&[("inserted", 1)]);
+    let ended = load(NO_EVENT).expect(1).says(&[warning]);
+    let summary = ended.summary();
+    summary.check(&[("rejected", 0), ("unfinished", 1)]);
+    assert!(summary.error().contains("cannot be written: Permission denied"), "{}", summary.error());
+    assert!(summary.error().contains("--rejects"), "{}", summary.error());
+    // The next load can write the file, and reports the reject.
+    let ended = work.load(&database, &[]).stdin(NO_EVENT).expect(3);
+    ended.summary().check(&[("rejected", 1), ("rejected_before", 0)]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::database::session::deadline::Deadline;
 use crate::database::store::{FailureKind, StoreError};
 use crate::database::write::postgres_store::PostgresStore;
 use crate::error_chain::{in_full, without_hint};
+use crate::panics::inject;
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::report::format::grouped;
@@ -63,6 +64,7 @@ pub(crate) fn confirm(
     reloads: &ReloadCommands,
     shutdown: &Shutdown,
 ) {
+    inject("confirm");
     let aborted = shutdown.aborted();
     let has_failed = match &report.halted {
         Some(ShutdownReason::Panicked(_)) => return,

@@ -87,7 +87,7 @@ pub(crate) fn run(
         write_failure_metrics(&settings, id);
     }
     // An open page can fetch the final status while the summary is printed. The drop at the end waits for it.
-    let Done { report, store, metrics, final_status: _final_status } = match done {
+    let Done { mut report, store, metrics, final_status: _final_status } = match done {
         // With --json, an unusable database also produces a summary.
         Err(CommandError::Database(error)) if args.json => Done {
             report: RunReport::failed(error),
@@ -97,6 +97,8 @@ pub(crate) fn run(
         },
         done => done?,
     };
+    // Since the ledger has the end of the run. The exit code is 1 then.
+    report.note_panic(&shutdown);
     let (status, exit_status) = outcome(&report);
     let reasons = monitor.reject_kinds();
     advise(&mut next, &report, &reasons, args, env);

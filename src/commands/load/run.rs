@@ -23,6 +23,7 @@ use crate::report::snapshot::{LiveRun, RunTask};
 use crate::report::terminal::progress::Progress;
 use anyhow::Context as _;
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// The result of a load.
@@ -85,10 +86,14 @@ fn run_observed(
     let (report, store, metrics) = if let Some(recorded) = recorded {
         // The ledger now has the run, so its end must be recorded on every path.
         let progress = Progress::start(live, parts.process.screen.clone(), url).context(NO_THREAD);
-        let report = match &progress {
-            Ok(_) => read_and_store(parts, recorded.as_ref()),
+        let mut report = match &progress {
+            // A panic is logged where it happens.
+            Ok(_) => catch_unwind(AssertUnwindSafe(|| read_and_store(parts, recorded.as_ref())))
+                .unwrap_or_else(|_| RunReport::counted(parts.monitor)),
             Err(error) => RunReport::failed(anyhow::anyhow!(in_full(error.as_ref()))),
         };
+        // The run has taken its reason before the confirmation.
+        report.note_panic(parts.shutdown);
         let store = recorded.map_or_else(StoreFigures::default, |recorded| recorded.end(&report));
         let written = write_metrics(settings, &metrics, has_succeeded(&report));
         (report, store, written)

@@ -113,13 +113,13 @@ impl Caller {
 
     /// Whether a statement with this activity is not cancelled.
     fn is_tolerated(&self, doing: Doing, progress: &CallProgress, seen: &Mutex<StallEvidence>) -> bool {
-        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nothing is logged while it is locked.
+        let seen = || seen.lock().unwrap_or_else(PoisonError::into_inner);
         match doing {
             Doing::AwaitsStandby => {
                 let idle = progress.idle();
                 let since = Instant::now().checked_sub(idle).unwrap_or_else(Instant::now);
-                let since = *seen.standby_since.get_or_insert(since);
-                drop(seen);
+                let since = *seen().standby_since.get_or_insert(since);
                 self.gate.close(DatabaseError::Standby(since.elapsed()));
                 true
             }
@@ -129,7 +129,7 @@ impl Caller {
                     log::warn!("waiting for the index build of that backend");
                     return true;
                 }
-                seen.held_by = Some(holder);
+                seen().held_by = Some(holder);
                 false
             }
             Doing::Builds(build) => progress.has_built(build),

@@ -285,6 +285,19 @@ mod tests {
         assert_eq!(run.advance(1, GB / 10, 0, &DatabaseState::Present).stalled, None);
     }
 
+    /// The terminal is drawn more often than the page asks.
+    #[test]
+    fn the_rate_does_not_depend_on_how_often_it_is_asked_for() {
+        let (mut run, mut page) = (Run::default(), Speed::default());
+        for second in 0..40 {
+            let figures = run.figures(&DatabaseState::Present);
+            let (of_page, of_terminal) = (page.look(&figures), run.speed.look(&figures));
+            let difference = of_page.events_per_second - of_terminal.events_per_second;
+            assert!(difference.abs() < 1.0, "after {second} s: {of_page:?} {of_terminal:?}");
+            run.advance(1, GB / 100 * (second % 7), 0, &DatabaseState::Present);
+        }
+    }
+
     #[test]
     fn the_number_of_samples_is_bounded() {
         let mut run = Run::default();
