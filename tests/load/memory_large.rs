@@ -52,7 +52,7 @@ fn load_line(name: &str, options: &[&str], open: &[u8], close: &[u8]) {
         input.write_all(open)?;
         for id in 1..=count {
             input.write_all(event(id, 200_000).trim_end().as_bytes())?;
-            input.write_all(if id < count { b"," } else { close })?;
+            input.write_all(if id < count { &b","[..] } else { close })?;
         }
         Ok(count)
     });
