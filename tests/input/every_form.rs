@@ -325,7 +325,7 @@ fn every_form_from_every_kind_of_source_is_stored_in_each_layout() {
     });
 }
 
-/// As MongoDB's own library writes events: canonical, relaxed, and legacy.
+/// As the library of `MongoDB` writes events: canonical, relaxed, and legacy.
 #[test]
 fn extended_json_of_mongodb_is_stored_like_its_events() {
     let event: Value = serde_json::from_str(include_str!("../fixtures/usual-event.json")).expect("JSON");
