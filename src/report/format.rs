@@ -20,6 +20,11 @@ fn unit_of(bytes: u64) -> (f64, &'static str) {
     UNITS.into_iter().find(|(size, _)| bytes as f64 >= *size).unwrap_or(UNITS[4])
 }
 
+/// The command that lists the rejects of a file, whose name is quoted for the shell.
+pub(crate) fn list_rejects_command(file: &str) -> String {
+    format!("jq -r '[.source, .line, .field, .reason] | @tsv' {file}")
+}
+
 /// A number of bytes, such as `12.8 GB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     let unit = unit_of(bytes);

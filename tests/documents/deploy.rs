@@ -11,6 +11,7 @@ use aegis_kills::internals::{Environment, LoadSettings};
 use clap::Parser as _;
 use serde_json::Value;
 
+use crate::support::not_tried;
 use crate::support::process::Supervised as _;
 
 /// The longest time that a stopped run takes after the drain: the run's end in the ledger.
@@ -301,8 +302,9 @@ fn the_systemd_units_match_the_program() {
         fs::write(units.last().expect("a unit"), text).expect("a file");
     }
     let verify = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&units).output_in_time();
-    if let Ok(output) = verify {
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    match verify {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => not_tried("systemd-analyze verify", &error.to_string()),
     }
 }
 

@@ -79,6 +79,24 @@ fn the_commands_of_the_scaling_page_work() {
     assert_all_loaded(&database, &dump);
 }
 
+/// Other lines of a pod are warnings, and a line of another container.
+#[test]
+fn the_reports_of_the_pods_are_found_in_their_logs() {
+    if find_program(&["jq"], &[]).is_none() {
+        return not_tried("the command for the logs of pods", "jq is not installed");
+    }
+    let (work, database) = (Workplace::new(), Cluster::shared().database("logs"));
+    let page = read("docs/scaling.md");
+    let lines = commands(&page, "Many loaders", "text");
+    let logs = lines.iter().find(|line| line.calls("jq")).expect("a command");
+    let reports = ["{\"run\":\"a\",\"events\":2}\n", "{\"run\":\"b\",\"events\":3}\n"];
+    let others = "[2026-01-31T12:00:00Z WARN ] database unreachable\n{\"level\":\"info\"}\n7\n";
+    work.write("logs", reports.join(others));
+    shell(&work, &database, &format!("kubectl() {{ cat logs; }}; {}", logs.command)).expect(0);
+    let found = fs::read_to_string(work.path().join("reports.json")).expect("the reports");
+    assert_eq!(found, reports.concat());
+}
+
 /// Runs the commands of a section, and returns their outputs.
 fn run_section(heading: &str, work: &Workplace, database: &Database<'_>, count: usize) -> Vec<String> {
     let page = read("docs/scaling.md");

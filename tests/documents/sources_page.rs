@@ -207,9 +207,10 @@ fn each_command_of_the_sources_page_loads_its_events() {
 fn load_section(heading: &str, commands: &[&String]) {
     let place = Place::new();
     let Some(expected) = prepare(&place, heading) else { return };
+    let mut printed = String::new();
     for command in commands {
         log_case(command);
-        place.shell(command).expect(0);
+        printed = place.shell(command).expect(0).stdout;
     }
     assert_eq!(place.stored(), expected.collect(), "{heading}");
     let mut client = place.database.client();
@@ -228,6 +229,7 @@ fn load_section(heading: &str, commands: &[&String]) {
             let battles: i64 = client.query_one(sql, &[]).expect("a count").get(0);
             assert_eq!(battles, 4);
         }
+        "Murder boards" => assert_eq!(printed.trim(), "2", "the events of the file"),
         _ => {}
     }
 }

@@ -1,9 +1,11 @@
-//! Stop requests in practice: GNU `timeout`, `nohup`, a closed terminal, unread standard error, repeats within a second.
+//! Stop requests in practice: GNU `timeout`, `nohup`, a closed terminal, a service of systemd, unread standard error,
+//! repeats within a second.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -17,7 +19,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, lines};
-use crate::support::process::Supervised as _;
+use crate::support::process::{Process, Supervised as _};
 use crate::support::program::{Program, Running, Workplace};
 use crate::support::{eventually, find_program, not_tried};
 
@@ -172,6 +174,64 @@ fn a_closed_terminal_drains_the_run() {
     // The terminal for the summary is gone too.
     for prints_to_terminal in [false, true] {
         drain_by_hangup(&setsid, prints_to_terminal);
+    }
+}
+
+/// A load as systemd starts it: without input and terminal, and with both outputs on a socket of the journal.
+fn start_service(work: &Workplace, database: &Database<'_>, dump: &str) -> (Process, UnixStream) {
+    let (journal, output) = UnixStream::pair().expect("a socket");
+    let end = || Stdio::from(OwnedFd::from(output.try_clone().expect("a copy")));
+    let service = Command::new(PROGRAM)
+        .args(["load", "-q", "--server", "americas", dump])
+        .current_dir(work.path())
+        .env_clear()
+        .env("DATABASE_URL", database.url())
+        .env("KILLS_FLUSH_INTERVAL", "10")
+        .env("JOURNAL_STREAM", "8:4711")
+        .stdin(Stdio::null())
+        .stdout(end())
+        .stderr(end())
+        .supervised()
+        .expect("the program");
+    (service, journal)
+}
+
+/// Its text, once the service has ended.
+fn read_journal(mut journal: UnixStream) -> String {
+    let mut text = String::new();
+    journal.read_to_string(&mut text).expect("UTF-8");
+    text
+}
+
+#[test]
+fn a_stopped_service_drains_and_reports_to_the_journal() {
+    // If the journal is restarted meanwhile, nobody reads the socket.
+    for is_read in [true, false] {
+        let (work, database) = (Workplace::new(), Cluster::shared().database("service"));
+        let fifo = work.path().join("dump");
+        mkfifo(&fifo, Mode::S_IRWXU).expect("a pipe");
+        let (service, journal) = start_service(&work, &database, "dump");
+        let journal = is_read.then_some(journal);
+        let mut writer = OpenOptions::new().write(true).open(&fifo).expect("the pipe");
+        writer.write_all(&generated(10, 9, 0.0)).expect("to write");
+        wait_until_stored(&database);
+        // Both are sent by systemd.
+        service.signal(Signal::SIGTERM);
+        service.signal(Signal::SIGCONT);
+        assert_eq!(service.wait().code(), Some(143));
+        let runs = "select status from kill_load_run where finished is not null";
+        let status: String = database.client().query_one(runs, &[]).expect("a run").get(0);
+        assert_eq!(status, "interrupted");
+        if let Some(journal) = journal {
+            let text = read_journal(journal);
+            assert!(text.starts_with("Interrupted: ") && text.contains("none unfinished"), "{text}");
+            assert!(!text.contains(['\x1b', '\r']), "{text}");
+        }
+        // The next start is silent.
+        work.write("whole", generated(10, 9, 0.0));
+        let (service, journal) = start_service(&work, &database, "whole");
+        assert_eq!((service.wait().code(), &*read_journal(journal)), (Some(0), ""));
+        assert_eq!(stored(&database), 10);
     }
 }
 

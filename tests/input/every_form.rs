@@ -324,3 +324,27 @@ fn every_form_from_every_kind_of_source_is_stored_in_each_layout() {
         }
     });
 }
+
+/// As the library of `MongoDB` writes events: canonical, relaxed, and legacy.
+#[test]
+fn extended_json_of_mongodb_is_stored_like_its_events() {
+    let event: Value = serde_json::from_str(include_str!("../fixtures/usual-event.json")).expect("JSON");
+    let plain = |id: i64| {
+        let mut event = event.clone();
+        event["EventId"] = json!(id);
+        event["TimeStamp"] = json!("2026-01-05T00:00:00.265Z");
+        event.to_string()
+    };
+    let plain = join(&(1_300_000_101..1_300_000_104).map(plain).collect::<Vec<_>>());
+    let lines = include_str!("../fixtures/mongodb.ndjson");
+    let array = format!("[{}]\n", lines.trim_end().replace('\n', ",\n"));
+    for layout in Layout::ALL {
+        let expected = expect_in(layout, &plain, Nul::Reject, &BTreeSet::new());
+        for text in [lines, &array] {
+            let (work, database) = (Workplace::new(), Cluster::shared().database("mongodb"));
+            let args = ["--layout", layout.name(), "--ledger-schema", "public"];
+            work.load(&database, &args).stdin(text).expect(0).summary().check(&[("inserted", 3)]);
+            assert_same(&expected.tables, &layout.read(&mut database.client(), "public", "americas"));
+        }
+    }
+}

@@ -106,15 +106,23 @@ fn an_event_that_is_closed_too_early_is_one_reject() {
     let indented = pretty(2);
     let indented = indented.strip_suffix('}').expect("an object");
     let indented = format!("{indented}  }},\n  \"Participants\": []\n}}");
-    for (name, text, raw) in [
-        ("lines", format!("{one}\n{early}\n{three}\n"), &early),
-        ("array over lines", format!("[\n{one},\n{early},\n{three}\n]\n"), &format!("{early},")),
-        ("array on one line", format!("[{one},{three},{early}]\n"), &format!("{early}]")),
-        ("pretty", format!("{}\n{indented}\n{}\n", pretty(1), pretty(3)), &indented),
+    let deeper = |text: &str| text.replace('\n', "\n  ");
+    let [first, second, last] = [pretty(1), indented.clone(), pretty(3)].map(|text| deeper(&text));
+    let entries = |one: &str, two: &str, three: &str| {
+        format!("{{\n  \"1\": {one},\n  \"2\": {two},\n  \"3\": {three}\n}}\n")
+    };
+    for (name, path, text, raw) in [
+        ("lines", None, format!("{one}\n{early}\n{three}\n"), &early),
+        ("array over lines", None, format!("[\n{one},\n{early},\n{three}\n]\n"), &format!("{early},")),
+        ("array on one line", None, format!("[{one},{three},{early}]\n"), &format!("{early}]")),
+        ("pretty", None, format!("{}\n{indented}\n{}\n", pretty(1), pretty(3)), &indented),
+        ("entries of one line", Some("*"), entries(&one, &early, &three), &format!("{early},")),
+        ("pretty entries", Some("*"), entries(&first, &second, &last), &second),
     ] {
         let (work, database) = (Workplace::new(), Cluster::shared().database("closed_early"));
         work.write("dump", &text);
-        let run = work.load(&database, &["dump"]).expect(3);
+        let args: Vec<&str> = path.iter().flat_map(|path| ["--events-at", *path]).chain(["dump"]).collect();
+        let run = work.load(&database, &args).expect(3);
         run.summary().check(&[("events", 3), ("inserted", 2), ("rejected", 1)]);
         let rejects = run.rejects();
         assert_eq!(str::from_utf8(&rejects[0].raw()), Ok(raw.as_str()), "{name}");

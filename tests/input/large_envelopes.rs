@@ -239,22 +239,35 @@ fn advice_for_large_values_loads_their_events() {
         pasted.expect(0).says_in_output("1,400  inserted");
         assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
     }
+}
+
+/// The filter of `jq` depends on the path, and on what the framer has followed of it.
+#[test]
+fn advice_for_large_strings_loads_their_events() {
     if find_program(&["jq"], &[]).is_none() {
         return not_tried("strings of more than 16 MiB", "jq is not installed");
     }
-    for (name, string, path) in [
-        ("body.json", format!("[{array}]"), "body"),
-        ("inner.json", format!("{{\"events\":[{array}]}}"), "body.events"),
+    let array = format!("[{}]", String::from_utf8(lines(&events()).join(&b',')).expect("JSON"));
+    let inner = Value::from(format!("{{\"events\":{array}}}")).to_string();
+    let array = Value::from(array).to_string();
+    for (path, text) in [
+        ("body", r#"{"body":<array>}"#),
+        ("body.events", r#"{"body":<inner>}"#),
+        ("a.b c.d-e", r#"{"a":{"b c":{"d-e":<array>}}}"#),
+        ("*", r#"{"a.b":<array>}"#),
+        ("*.data", r#"{"17":{"posted":true,"data":<array>}}"#),
+        ("rows", r#"{"rows":[<array>]}"#),
+        ("rows.raw", r#"{"rows":[{"id":1,"raw":<array>}]}"#),
+        ("rows.raw.events", r#"{"rows":[{"id":1,"raw":<inner>}]}"#),
     ] {
-        log_case(name);
-        let (work, database) = (Workplace::new(), Cluster::shared().database("large_string"));
-        work.write(name, json!({ "body": string }).to_string());
-        let load = work.program(&["load", "--events-at", path, name]);
-        let run = load.env("DATABASE_URL", &database.url()).expect(1);
+        log_case(path);
+        let work = Workplace::new();
+        work.write("dump.json", text.replacen("<array>", &array, 1).replacen("<inner>", &inner, 1));
+        let run = work.program(&["load", "--dry-run", "--events-at", path, "dump.json"]).expect(1);
         let run = run.says(&["JSON with events in a string of more than 16 MiB", "jq -r "]);
         let (_, command) = run.stdout.trim_end().rsplit_once('\n').expect("a command");
-        let pasted = work.other_program("bash", &["-c", command]).env("DATABASE_URL", &database.url());
-        pasted.expect(0).says_in_output("1,400  inserted");
+        let pasted = work.other_program("bash", &["-c", command]);
+        pasted.expect(0).says_in_output("all 1,400 events can be loaded");
     }
 }
 

@@ -45,18 +45,26 @@ fn memory_is_bounded_for_updates_of_the_longest_events() {
     load_events("memory rewritten", &["--on-conflict", "update"], 14, 15_900_000);
 }
 
-#[test]
-fn memory_is_bounded_for_an_envelope_of_any_size() {
-    let name = "memory envelope";
-    let count = 1100;
-    let loaded = load_with(name, &["--events-at", "data.events"], 1, |input| {
-        input.write_all(b"{\"data\":{\"events\":[")?;
+/// Loads events of more bytes than may be in memory, all on one line.
+fn load_line(name: &str, options: &[&str], open: &[u8], close: &[u8]) {
+    let count = 1400;
+    let loaded = load_with(name, options, 1, |input| {
+        input.write_all(open)?;
         for id in 1..=count {
-            input.write_all(event(id, 200_000).as_bytes())?;
-            input.write_all(if id < count { b",\n" } else { b"]}" })?;
+            input.write_all(event(id, 200_000).trim_end().as_bytes())?;
+            input.write_all(if id < count { &b","[..] } else { close })?;
         }
-        input.write_all(b"}")?;
         Ok(count)
     });
     check(name, 1, loaded, [("events", count), ("inserted", count), ("rejected", 0)]);
+}
+
+#[test]
+fn memory_is_bounded_for_an_array_on_one_line() {
+    load_line("memory array", &[], b"[", b"]");
+}
+
+#[test]
+fn memory_is_bounded_for_an_envelope_of_any_size() {
+    load_line("memory envelope", &["--events-at", "data.events"], b"{\"data\":{\"events\":[", b"]}}");
 }

@@ -241,7 +241,8 @@ fn white_space_and_quotes_around_values_are_removed() {
     ] {
         log_case((&url, schema));
         let program = work.program(&["schema", "apply"]).env("DATABASE_URL", &url);
-        program.env("DATABASE_SCHEMA", schema).env("KILLS_LAYOUT", "\"archive\"\r").expect(0);
+        let program = program.env("DATABASE_SCHEMA", schema).env("KILLS_LEDGER_SCHEMA", " 'public'\r");
+        program.env("KILLS_LAYOUT", "\"archive\"\r").expect(0);
     }
     for schema in ["public ", "public\r", "\"public\"", "'public'"] {
         log_case(schema);
@@ -263,4 +264,8 @@ fn white_space_and_quotes_around_values_are_removed() {
     let run = work.program(&["schema", "apply", "--schema", "kills"]).env("DATABASE_URL", &url);
     let run = run.expect(0).says_in_output("tables created in schema \"kills\"");
     assert_eq!(run.stderr, "");
+    work.write("broken", "no event\n");
+    let run = work.program(&["load", "--dry-run", "broken"]).env("KILLS_REJECTS_FILE", "\"rejected\"\r");
+    run.expect(3);
+    assert!(work.path().join("rejected").is_file());
 }

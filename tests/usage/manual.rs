@@ -5,10 +5,12 @@ use std::process::Command;
 use aegis_kills::internals::{Cli, Server};
 use clap::CommandFactory as _;
 
+use crate::support::cluster::Cluster;
+use crate::support::dumps::small_event;
 use crate::support::oracle::Layout;
 use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
-use crate::support::{log_case, not_tried};
+use crate::support::{find_program, log_case, not_tried};
 
 /// All commands, each as its words.
 fn commands() -> Vec<Vec<String>> {
@@ -51,6 +53,27 @@ fn help_has_groups_and_examples() {
         let help = output(&args);
         assert!(help.contains("Usage: aegis-kills"), "{help}");
         assert!(help.lines().all(|line| line.chars().count() <= 110), "{help}");
+    }
+}
+
+#[test]
+fn the_examples_with_jq_print_a_list() {
+    if find_program(&["jq"], &[]).is_none() {
+        return not_tried("the examples with jq", "jq is not installed");
+    }
+    let (work, database) = (Workplace::new(), Cluster::shared().database("examples"));
+    work.write("dump.ndjson", small_event(1).to_string());
+    work.load(&database, &["--server", "europe", "dump.ndjson"]).expect(0);
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_aegis-kills")).parent().expect("a directory");
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+    for command in ["verify", "health"] {
+        let help = output(&[command, "--help"]);
+        let example = help.lines().find(|line| line.contains(" | jq ")).expect("an example").trim();
+        log_case(example);
+        let shell = work.other_program("bash", &["-o", "pipefail", "-c", example]).env("PATH", &path);
+        let printed = shell.env("DATABASE_URL", &database.url()).expect(0).stdout;
+        let list: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+        assert!(list.is_array(), "{printed}");
     }
 }
 

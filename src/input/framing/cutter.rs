@@ -359,7 +359,8 @@ impl Cutter {
         bytes.truncate(removed);
         bytes.settle(self.limits.usual_bytes_max());
         let lines = self.lines_begun(feeds, bytes.last() == Some(&b'\n'));
-        let spans = mem::take(&mut self.spans);
+        let spans = (!self.is_lines).then(|| mem::take(&mut self.spans));
+        self.spans.clear();
         let segment = Segment {
             number: self.number,
             source: Arc::clone(&self.source),
@@ -367,7 +368,7 @@ impl Cutter {
             byte_offset: self.byte_offset,
             lines,
             bytes,
-            spans: (!self.is_lines).then_some(spans),
+            spans,
             oversized: None,
         };
         self.number += 1;

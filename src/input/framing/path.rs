@@ -7,6 +7,8 @@ pub(crate) struct EventPath {
     pub(crate) steps: Vec<Option<String>>,
     /// The key that marks an event. An event is never divided.
     pub(crate) event_key: &'static str,
+    /// Returns whether a key can be one of an event.
+    pub(crate) is_of_event: fn(&str) -> bool,
     /// The keys of texts in an envelope that matter for the events after them.
     pub(crate) note_keys: &'static [&'static str],
     /// Returns whether such a text matters.

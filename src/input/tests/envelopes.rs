@@ -16,6 +16,7 @@ pub(super) fn path(path: &str) -> Arc<EventPath> {
     Arc::new(EventPath {
         steps: path.split('.').map(|step| (step != "*").then(|| step.to_owned())).collect(),
         event_key: "EventId",
+        is_of_event: |key| key == "Victim",
         note_keys: &["server", "region"],
         is_note: |text| text.starts_with("note"),
     })
@@ -234,6 +235,9 @@ fn a_closing_brace_too_many_belongs_to_its_value() {
     for value_max in [80, 1 << 20] {
         check("*.data", &text, value_max, &expected);
     }
+    // Values at the end of the path are events. A key of an event follows the one that is closed early.
+    let text = "{\n\"1\":{\"a\":1},\n\"2\":{\"a\":2},\"Victim\":3},\n\"3\":{}\n}\n{}\n";
+    check("*", text, 1 << 20, &["2/1 {\"a\":1}", "3/1 {\"a\":2},\"Victim\":3},", "4/1 {}", "6 {}"]);
 }
 
 /// The members after a missing brace are inside another one. Their bytes are noted, and the next envelope is read.

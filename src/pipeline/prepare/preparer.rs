@@ -1,6 +1,7 @@
 //! The settings for reading segments, and the ledger keys that depend on them.
 
 use crate::database::store::{ReadingDigest, SegmentHash};
+use crate::event::field::Field;
 use crate::event::forms::envelope::{EventsAt, PathStep};
 use crate::event::rules::{ReadRules, SERVER_KEYS, battle_in_name};
 use crate::event::server::Server;
@@ -36,6 +37,7 @@ impl Reading {
         Some(Arc::new(EventPath {
             steps: steps.collect(),
             event_key: "EventId",
+            is_of_event: |key| !SERVER_KEYS.contains(&key) && Field::of(key) != Field::Other,
             note_keys: &SERVER_KEYS,
             is_note: |text| text.parse::<Server>().is_ok(),
         }))

@@ -10,7 +10,7 @@ use crate::input::decode::raw::CurrentSource;
 use crate::pipeline::account::activity::{Activity, WriterActivity};
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::rejects::kinds::{RejectKind, RejectKinds};
-use crate::report::format::rfc3339;
+use crate::report::format::{list_rejects_command, rfc3339};
 use crate::report::status::history::tenths;
 use crate::report::status::{Live, RunOutcome, lock};
 use crate::report::summary::RunStatus;
@@ -115,7 +115,7 @@ impl Live {
     /// The reject file, if this run has written it, and a command that lists its rejects.
     fn rejects_file(&self, counts: &Counts) -> Option<Value> {
         let name = &self.facts.rejects_file;
-        let list = format!("jq -r '[.source, .line, .field, .reason] | @tsv' {}", shell_quoted(name));
+        let list = list_rejects_command(&shell_quoted(name));
         (counts.rejected_new() > 0).then(|| json!({"name": name, "list_command": list}))
     }
 

@@ -3,6 +3,7 @@
 //! Invariant: no suggested command fails in the same way as the one that has just ended.
 
 use crate::pipeline::rejects::kinds::{RejectKind, RejectKinds};
+use crate::report::format::list_rejects_command;
 use crate::report::summary::{AdvisedCommands, RunStatus, Summary};
 use crate::shell::shell_quoted;
 
@@ -85,8 +86,7 @@ impl Summary {
 
     fn list_rejects(&self) -> Option<NextStep> {
         let file = self.rejects_path()?;
-        let list = format!("jq -r '[.source, .line, .field, .reason] | @tsv' {file}");
-        Some(("to list the rejects", list))
+        Some(("to list the rejects", list_rejects_command(&file)))
     }
 
     /// The load of what is missing. A reject file has only the beginnings of long values, so that the input itself is loaded

@@ -268,7 +268,7 @@ impl Framer {
                 }
             }
             // A value of one line is whole: the next line lacks its beginning.
-            Following::Member(_) if !is_object || is_member => ValueEnd::At(end),
+            Following::Member(key) if !is_object || is_member && !self.is_cut(text, key) => ValueEnd::At(end),
             Following::Member(key) if has_line_feed(&text[start..end]) || !has_line_feed(&text[end..key]) => {
                 ValueEnd::TooEarly(key)
             }

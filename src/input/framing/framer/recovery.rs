@@ -2,6 +2,7 @@
 
 use memchr::{memchr, memchr_iter};
 
+use crate::input::framing::framer::members::MemberHead;
 use crate::input::framing::framer::separators::is_space;
 use crate::input::framing::framer::{Ahead, Framed, Framer, Joint, Span};
 use crate::input::framing::scan::{Scanned, ValueScan};
@@ -129,6 +130,17 @@ impl Framer {
     fn is_cut_at(&self, text: &[u8], fault: usize) -> bool {
         let is_element = self.array.is_some() && text.get(self.start) == Some(&b'{');
         is_element && text.get(fault) == Some(&b'\n') && !ends_object(&text[self.start..fault])
+    }
+
+    /// Returns whether the value before the member whose key begins at `key` is an event that was closed too early. Each
+    /// member is at the end of the path, which ends with `*`, but this one has a key of an event.
+    pub(crate) fn is_cut(&self, text: &[u8], key: usize) -> bool {
+        let Some(path) = &self.path else { return false };
+        if self.leads_on() || path.steps.last() != Some(&None) {
+            return false;
+        }
+        let MemberHead::Value(name, _) = MemberHead::of(text, key) else { return false };
+        str::from_utf8(name).is_ok_and(path.is_of_event)
     }
 
     /// Returns whether a bracket at the start of a line can be the end of the malformed text at `start`, which has this column.
