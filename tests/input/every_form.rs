@@ -336,7 +336,7 @@ fn extended_json_of_mongodb_is_stored_like_its_events() {
         event.to_string()
     };
     let plain = join(&(1_300_000_101..1_300_000_104).map(plain).collect::<Vec<_>>());
-    let lines = include_str!("../fixtures/mongodb.ndjson");
+    let lines = include_str!("../fixtures/mongoexport.json");
     let array = format!("[{}]\n", lines.trim_end().replace('\n', ",\n"));
     for layout in Layout::ALL {
         let expected = expect_in(layout, &plain, Nul::Reject, &BTreeSet::new());
