@@ -313,7 +313,7 @@ const WAITING_CALLS: [&str; 14] = [
     ".join()",
     "sleep(",
     "lock_shared()",
-    ".output()",
+    concat!(".out", "put()"),
     "command.status()",
     ".incoming()",
     "RwLock<()>",

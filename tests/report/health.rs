@@ -108,7 +108,7 @@ fn health_reports_the_cause_of_an_unhealthy_database() {
     let read_only = ReadOnly::new(&cluster);
     let report = health(&work, &database.url(), &[], 6);
     assert_eq!((&report["healthy"], &report["read_only"]), (&Value::Bool(false), &Value::Bool(true)));
-    assert!(report["error"].as_str().expect("a text").contains("read-only"));
+    assert!(report["error"].as_str().expect("a text").contains("default_transaction_read_only"));
     drop(read_only);
     let url = database.url();
     cluster.stop();
