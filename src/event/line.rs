@@ -8,6 +8,7 @@ use crate::event::kill_event::Event;
 use crate::event::line::walk::{MalformedPlace, Walk};
 use crate::event::parse;
 use crate::event::rules::{Enclosing, ReadRules, ValueContext};
+use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 
 pub(crate) mod walk;
@@ -26,6 +27,8 @@ pub struct Line<'e, 'a> {
     pub text: &'a str,
     /// For an event decoded from a string: its index among the events of the value.
     pub decoded: Option<usize>,
+    /// The game server that the enclosing values name.
+    pub enclosing_server: Option<Server>,
     /// The event, or the reason why it was rejected.
     pub event: Result<&'e Event<'a>, Fault>,
 }
@@ -209,7 +212,8 @@ fn line<'e, 'a>(
     context: Enclosing,
     event: Result<&'e Event<'a>, Fault>,
 ) -> Line<'e, 'a> {
-    Line { index: context.index, byte_offset, byte_len: text.len(), text, decoded: None, event }
+    let Enclosing { index, server: enclosing_server, .. } = context;
+    Line { index, byte_offset, byte_len: text.len(), text, decoded: None, enclosing_server, event }
 }
 
 /// The path to an event inside the value, if there seems to be one. All but the last `left` steps of `events_at` led to it.
@@ -233,6 +237,7 @@ fn read_rejected(
     each: Each<'_>,
 ) {
     let rules = rules.of_rejected(&record.source, record.battle);
+    let context = Enclosing { server: record.server.or(context.server), ..context };
     let steps = rules.events_at.map(EventsAt::steps).unwrap_or_default();
     match record.value {
         Ok(value) => read_decoded(&value, &rules, steps, context, each),

@@ -26,7 +26,7 @@ pub enum InputError {
     },
     /// The name is a pattern that the shell could not expand.
     #[error(
-        "no file matches {input}\nhint: check the file name extension, and list the directory with: ls {}",
+        "no file matches {input}\nhint: check the path and the extension, and list the directory with: ls {}",
         quoted(&directory_of(input))
     )]
     NoMatch {
@@ -294,11 +294,11 @@ fn missing_remedy(input: &Source) -> &'static str {
     }
 }
 
-/// Returns the directory of a file name pattern.
+/// Returns the innermost directory of a file name pattern that exists.
 fn directory_of(input: &Source) -> Source {
     let path = PathBuf::from(input.to_string());
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
-    Source::File(directory.map_or_else(|| PathBuf::from("."), Path::to_owned))
+    let directory = path.ancestors().skip(1).find(|directory| directory.is_dir());
+    Source::File(directory.unwrap_or(Path::new(".")).to_owned())
 }
 
 /// Returns the input's path, quoted for a shell.

@@ -80,6 +80,33 @@ fn events_of_another_server_are_rejected() {
     }
 }
 
+/// The reject file has only the event of each envelope, and the server that the envelope named.
+#[test]
+fn rejects_keep_the_server_of_their_envelope() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("enveloped_servers"));
+    let dump = generated(60, 75, 0.0);
+    let bad = |line: &str| line.replacen("\"TimeStamp\"", "\"Time\"", 1);
+    let mixed = each_line(&dump, |number, line| match number % 3 {
+        0 => format!("{{\"region\":\"eu\",\"event\":{line}}}"),
+        1 => json!({"server": "sgp", "event": [line]}).to_string(),
+        _ => format!("{{\"event\":{},\"region\":\"us\"}}", bad(line)),
+    });
+    let load = |args: &[&str]| work.load(&database, &["--events-at", "event"]).args(args);
+    let first = load(&["--server", "europe", "--rejects", "first.ndjson"]).stdin(mixed);
+    first.expect(3).summary().check(&[("inserted", 20), ("rejected", 40)]);
+    // They are not loaded under a server that their envelope contradicts.
+    let same = load(&["--server", "europe", "--rejects", "same.ndjson", "first.ndjson"]).expect(3);
+    same.summary().check(&[("inserted", 0), ("rejected", 40)]);
+    let next = load(&["--rejects", "next.ndjson", "same.ndjson"]).without("ALBION_SERVER").expect(3);
+    next.summary().check(&[("inserted", 20), ("rejected", 20)]);
+    assert_eq!(next.summary().0["server"], "asia");
+    let corrected = std::fs::read_to_string(work.path().join("next.ndjson")).expect("rejects");
+    let corrected = corrected.replace("\\\"Time\\\"", "\\\"TimeStamp\\\"");
+    let last = load(&[]).without("ALBION_SERVER").stdin(corrected).expect(0);
+    last.summary().check(&[("inserted", 20)]);
+    assert_eq!(last.summary().0["server"], "americas");
+}
+
 #[test]
 fn implausible_ids_cause_one_warning() {
     let work = Workplace::new();

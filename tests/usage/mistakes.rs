@@ -87,7 +87,12 @@ fn unintended_files_are_named() {
     work.write("empty", "");
     work.load(&database, &["empty"]).expect(0).says(&["empty is empty"]);
     fs::create_dir(work.path().join("dumps")).expect("a directory");
-    for (pattern, directory) in [("dumps/*.ndjson", ": ls dumps"), ("kills-[0-9].gz", ": ls .")] {
+    for (pattern, directory) in [
+        ("dumps/*.ndjson", ": ls dumps"),
+        ("dumps/none/*.ndjson", ": ls dumps"),
+        ("none/*.gz", ": ls ."),
+        ("kills-[0-9].gz", ": ls ."),
+    ] {
         work.load(&database, &[pattern]).expect(1).says(&["no file matches", pattern, directory]);
     }
 }

@@ -3,6 +3,7 @@
 use crate::event::fault::{Fault, FaultKind};
 use crate::event::forms::envelope::PathStep;
 use crate::event::json::Cursor;
+use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +15,8 @@ pub(crate) struct RejectLine {
     pub(crate) source: String,
     /// The battle that the source of an earlier reject of the value names.
     pub(crate) battle: Option<i64>,
+    /// The game server that the values around it named.
+    pub(crate) server: Option<Server>,
     /// The rejected value, or why it is unavailable.
     pub(crate) value: Result<String, Fault>,
 }
@@ -26,7 +29,7 @@ pub(crate) fn read(text: &str, path: &[PathStep]) -> Option<RejectLine> {
     if cursor.peek() != Some(b'{') {
         return None;
     }
-    let (mut raw, mut source, mut battle) = (None, None, None);
+    let (mut raw, mut source, mut battle, mut server) = (None, None, None, None);
     let (mut reason, mut base64, mut truncated) = (false, false, false);
     let mut key = cursor.first_key().ok()?;
     while let Some(name) = key {
@@ -40,6 +43,7 @@ pub(crate) fn read(text: &str, path: &[PathStep]) -> Option<RejectLine> {
                 match name {
                     "reason" => reason = value.starts_with('"'),
                     "battle" => battle = value.parse().ok(),
+                    "server" => server = value.trim_matches('"').parse().ok(),
                     "raw_base64" => base64 = value == "true",
                     "truncated" => truncated = value == "true",
                     _ => {}
@@ -58,7 +62,7 @@ pub(crate) fn read(text: &str, path: &[PathStep]) -> Option<RejectLine> {
     } else {
         Ok(completed(raw.into_owned(), path))
     };
-    Some(RejectLine { source: source.into_owned(), battle, value })
+    Some(RejectLine { source: source.into_owned(), battle, server, value })
 }
 
 /// Completes the text of a reject that was the rest of a line in an array or an envelope.

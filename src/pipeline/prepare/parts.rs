@@ -150,6 +150,7 @@ impl SegmentParts {
             text: 0..segment.bytes.len(),
             raw: None,
             unheld: None,
+            enclosing_server: span.and_then(|span| context_of(span).server),
             cause: RejectCause::Fault(Fault::from(kind).with_events_at(path)),
             truncated: true,
         });
@@ -247,7 +248,8 @@ impl SegmentParts {
         let value_line = at.line_at(text, start);
         let context = at.context;
         let result = reader.read_value(text, start, context, event, |found| {
-            let Line { index, byte_offset, byte_len, text: event_text, decoded, event } = found;
+            let Line { index, byte_offset, byte_len, text: event_text, decoded, enclosing_server, event } =
+                found;
             self.events += 1;
             let line = if decoded.is_some() { value_line } else { at.line_at(text, byte_offset) };
             let start = base + byte_offset;
@@ -281,6 +283,7 @@ impl SegmentParts {
                         text: start..start + byte_len,
                         raw: decoded.filter(|_| is_held).map(|_| event_text.into()),
                         unheld: decoded.filter(|_| !is_held),
+                        enclosing_server,
                         cause: RejectCause::Fault(fault),
                         truncated: false,
                     });
@@ -329,6 +332,7 @@ impl SegmentParts {
             text,
             raw: None,
             unheld: None,
+            enclosing_server: None,
             cause: RejectCause::Fault(fault),
             truncated: false,
         });

@@ -113,6 +113,8 @@ impl Prepared {
             text: place.text(),
             raw,
             unheld: None,
+            // Without `--server`, each event names the server of the load.
+            enclosing_server: self.preparer.reading.must_name_server.then_some(self.preparer.server),
             cause: RejectCause::Database { reason: reason.into(), sqlstate: sqlstate.map(Into::into) },
             truncated: false,
         });

@@ -6,6 +6,7 @@
 
 use crate::database::store::SegmentHash;
 use crate::error_chain::system_text;
+use crate::event::server::Server;
 use crate::input::segment::Segment;
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::rejects::kinds::Reasons;
@@ -40,6 +41,8 @@ struct RejectRecord<'r> {
     sqlstate: Option<&'r str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     battle: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'static str>,
     raw: &'r str,
     #[serde(skip_serializing_if = "is_false")]
     raw_base64: bool,
@@ -314,6 +317,7 @@ fn record<'r>(
         field: reject.cause.field(),
         sqlstate: reject.cause.sqlstate(),
         battle: None,
+        server: reject.enclosing_server.map(Server::name),
         raw,
         raw_base64,
         truncated: reject.truncated,

@@ -148,7 +148,8 @@ mod tests {
     use crate::event::fault::{Fault, FaultKind};
 
     fn reject(line: u64, cause: RejectCause) -> Reject {
-        Reject { line, index: None, text: 0..0, raw: None, unheld: None, cause, truncated: false }
+        let (index, raw, unheld, enclosing_server) = (None, None, None, None);
+        Reject { line, index, text: 0..0, raw, unheld, enclosing_server, cause, truncated: false }
     }
 
     fn fault(line: u64, kind: FaultKind) -> Reject {

@@ -1,6 +1,7 @@
 //! Rejected values.
 
 use crate::event::fault::Fault;
+use crate::event::server::Server;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -18,6 +19,8 @@ pub struct Reject {
     pub raw: Option<Box<str>>,
     /// The number of that text among those of its value, if it is too long to hold.
     pub unheld: Option<usize>,
+    /// The game server that the values around it name.
+    pub enclosing_server: Option<Server>,
     pub cause: RejectCause,
     /// Whether the text is only the head of the value.
     pub truncated: bool,
