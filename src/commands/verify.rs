@@ -166,6 +166,7 @@ fn compare(
         log::error!("{}", in_full(error));
     }
     let mut report = comparison.report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    errors.iter().filter_map(SourceError::damaged).for_each(|source| report.distrust(&source.to_string()));
     report.ids_only = settings.ids_only;
     report.finish();
     Ok(Compared { report, sources_whole: errors.is_empty(), stopped })

@@ -23,7 +23,7 @@ pub(crate) struct DeleteReport {
     pub deleted: u64,
     /// Events of the dumps that are not stored.
     pub not_stored: u64,
-    /// Values of the dumps that are not events.
+    /// Values of the dumps that a load with the same options rejects.
     pub rejected: u64,
     /// Segments removed from the ledger.
     pub segments: u64,
@@ -82,7 +82,7 @@ impl DeleteReport {
         for (count, what) in [
             (self.deleted, if self.dry_run { "would be deleted" } else { "deleted" }),
             (self.not_stored, "not stored"),
-            (self.rejected, "rejected: not an event of this server"),
+            (self.rejected, "rejected, as by a load with these options"),
             (
                 self.segments,
                 if self.segments == 1 { "segment of the ledger" } else { "segments of the ledger" },
@@ -135,6 +135,8 @@ mod tests {
                 "1 file of the ledger"
             ]
         );
+        let rejected = DeleteReport { status: RunStatus::Rejects, rejected: 2, ..report() }.to_text();
+        assert!(rejected.contains("2 rejected, as by a load with these options\n"), "{rejected}");
         let time = "2025-01-01T00:00:00Z".parse().expect("a time");
         let dry = DeleteReport { dry_run: true, before: Some(time), deleted: 1, ..report() }.to_text();
         assert!(dry.starts_with("Dry run: would delete 1 event before 2025-01-01 00:00:00 UTC.\n"), "{dry}");

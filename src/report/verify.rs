@@ -107,6 +107,12 @@ impl VerifyReport {
         insert_bounded(map, position, entry, most);
     }
 
+    /// Leaves `source` out of the commands that load, because its text may be wrong.
+    pub(crate) fn distrust(&mut self, source: &str) {
+        self.missing_sources.remove(source);
+        self.different_sources.remove(source);
+    }
+
     /// Ends the comparison: removes differences of events that are stored in another version of the dumps.
     pub(crate) fn finish(&mut self) {
         let Self { same, different, differences, .. } = self;
@@ -239,17 +245,17 @@ impl VerifyReport {
             let place = if log::log_enabled!(log::Level::Info) { " in the log" } else { "; -v lists all" };
             let _ = writeln!(text, "… and {} more{place}", grouped(more));
         }
-        if self.different() > 0 {
+        if self.different() > 0 && !self.different_sources.is_empty() {
             let sources: BTreeSet<&String> =
                 self.different_sources.iter().chain(&self.missing_sources).collect();
             let command = of_files(load, "--on-conflict update", sources);
-            let what = if self.missing > 0 {
-                "load the missing and repair the different"
-            } else {
+            let what = if self.missing_sources.is_empty() {
                 "repair the different"
+            } else {
+                "load the missing and repair the different"
             };
             let _ = writeln!(text, "To {what} events:\n  {command}");
-        } else if self.missing > 0 {
+        } else if !self.missing_sources.is_empty() {
             let _ = writeln!(
                 text,
                 "To load the missing events:\n  {}",

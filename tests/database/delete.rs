@@ -196,7 +196,7 @@ fn an_event_whose_stored_time_became_older_is_loaded_again_after_its_deletion() 
 }
 
 /// Objects that users add, and the expected error texts if they prevent deletion.
-const USER_OBJECTS: [(&str, Option<&[&str]>); 7] = [
+const USER_OBJECTS: [(&str, Option<&[&str]>); 9] = [
     (
         "create table notes (server albion_server, event_id bigint, foreign key (server, event_id) references kill_event);
          insert into notes select server, event_id from kill_event limit 1",
@@ -228,6 +228,19 @@ const USER_OBJECTS: [(&str, Option<&[&str]>); 7] = [
         "create function forbid() returns trigger language plpgsql as 'begin raise exception ''not that one''; end';
          create trigger forbid before delete on kill_event for each row when (old.event_id = 7) execute function forbid()",
         Some(&["not that one"]),
+    ),
+    // A SQLSTATE of the user's own, and one that PostgreSQL uses for missing privileges.
+    (
+        "create function forbid() returns trigger language plpgsql as
+           'begin raise exception ''not that one'' using errcode = ''KK001''; end';
+         create trigger forbid before delete on kill_player for each row when (old.event_id = 7) execute function forbid()",
+        Some(&["a trigger, rule or constraint refuses the deletion: not that one"]),
+    ),
+    (
+        "create function forbid() returns trigger language plpgsql as
+           'begin raise exception ''not that one'' using errcode = ''42501''; end';
+         create trigger forbid before delete on kill_event for each row when (old.event_id = 7) execute function forbid()",
+        Some(&["a trigger, rule or constraint refuses the deletion: not that one"]),
     ),
     (
         "create table gone (event_id bigint);

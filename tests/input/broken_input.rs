@@ -87,6 +87,11 @@ fn an_event_that_is_cut_off_is_not_rejected() {
             work.write("dump", &text);
             work.load(&database, &["dump"]).segment_bytes(64 << 10).expect(0);
             assert_tables(&database, "americas", &expected.tables);
+            // No command stores the wrong text over the right one.
+            work.write("dump", &damaged);
+            let shown = work.program(&["verify"]).args(&options).arg("dump").expect(1).stdout;
+            assert!(shown.starts_with("Failed: ") && shown.contains("\ndump:1  event "), "{shown}");
+            assert!(!shown.contains("--on-conflict") && !shown.contains("--force"), "{shown}");
         }
     }
 }
@@ -166,7 +171,7 @@ fn the_suggested_commands_correct_everything_before_a_wrong_checksum() {
         for damaged in [gzip_with_a_wrong_checksum(wrong), zstd_with_a_wrong_checksum(wrong)] {
             let (work, database) = (Workplace::new(), Cluster::shared().database("checksum"));
             let url = database.tcp_url();
-            work.write("dump", damaged);
+            work.write("dump", &damaged);
             let options = ["--database-url", &url, "--server", "americas"];
             let shown = work.program(&["load"]).args(&options).arg("dump").segment_bytes(64 << 10).expect(1);
             let commands = ["delete", "load"].map(|command| format!("{command} {}", options.join(" ")));

@@ -6,6 +6,7 @@
 //! Invariant: a ledger row is deleted no later than the first event of its segment. So no committed ledger row claims
 //! deleted events, and a load after any crash stores them again.
 
+use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::deletions::DeletionMarker;
 use crate::database::ledger::segments::count;
@@ -145,7 +146,7 @@ impl Deleter {
         self.manager.run("deleting events", &self.deadline, move |client, progress| {
             let mut transaction = statements.begin(client, progress)?;
             let rows = transaction
-                .query(&statements.before, &[&time, &cursor])
+                .move_returning(&statements.before, &[&time, &cursor])
                 .map_err(|error| statements.explained(error))?;
             let mut ids: Vec<i64> = first_column(&rows)?;
             ids.sort_unstable();
@@ -362,9 +363,7 @@ impl Statements {
 
     /// Adds a hint to the error of a statement that deletes rows.
     fn explained(&self, error: DatabaseError) -> DatabaseError {
-        let (DatabaseError::Rows { source, .. } | DatabaseError::Postgres(source)) = &error else {
-            return error;
-        };
+        let DatabaseError::Rows { source, .. } = &error else { return error };
         let Some(cause) = source.as_db_error() else { return error };
         let (table, constraint) = (cause.table().unwrap_or_default(), cause.constraint().unwrap_or_default());
         let what = match cause.code().code() {
@@ -372,14 +371,12 @@ impl Statements {
                 "rows of the table {table} refer to events that are to be deleted (constraint {constraint})\nhint: \
                  delete those rows first, or define the constraint with ON DELETE CASCADE"
             ),
-            code if ["22", "23", "27", "44", "P0"].iter().any(|class| code.starts_with(class)) => {
+            _ if error.class() == ErrorClass::Data || error.may_be_of_row() => {
                 format!("a trigger, rule or constraint refuses the deletion: {}", server_message(cause))
             }
             "42501" => {
                 return match error {
-                    DatabaseError::Rows { source, .. } | DatabaseError::Postgres(source) => {
-                        advised(&self.scope.schemas.tables, source)
-                    }
+                    DatabaseError::Rows { source, .. } => advised(&self.scope.schemas.tables, source),
                     error => error,
                 };
             }

@@ -69,6 +69,29 @@ fn differences_are_repaired_by_an_update() {
 }
 
 #[test]
+fn nothing_is_loaded_from_a_damaged_source() {
+    let report = |damaged: &[&str]| {
+        let mut report = VerifyReport { events: 2, ..VerifyReport::default() };
+        report.add((0, 0), "a.gz", 1, Finding::Different(1, difference()));
+        report.add((1, 0), "b.gz", 1, Finding::Missing(2));
+        damaged.iter().for_each(|source| report.distrust(source));
+        report.finish();
+        report.to_text(false, LOAD)
+    };
+    for (damaged, end) in [
+        (
+            &["b.gz"][..],
+            "To repair the different events:\n  aegis-kills load --server asia --on-conflict update a.gz\n",
+        ),
+        (&["a.gz"], "To load the missing events:\n  aegis-kills load --server asia --force b.gz\n"),
+        (&["a.gz", "b.gz"], "b.gz:1  event 2 is missing\n"),
+    ] {
+        let text = report(damaged);
+        assert!(text.starts_with("Failed: ") && text.ends_with(end), "{text}");
+    }
+}
+
+#[test]
 fn memory_is_bounded() {
     let mut report = VerifyReport { events: 20_000, ..VerifyReport::default() };
     for id in (0..20_000_i64).rev() {
