@@ -57,10 +57,13 @@ fn without_value(argument: &OsStr, text: &str) -> OsString {
 }
 
 /// Whether a value looks like a connection string that can contain a password: a URL with or without a scheme, libpq's
-/// `name=value` form, or a line of `~/.pgpass`, also percent-encoded. As for `scp`, a name with a `/` before its first colon is
-/// one of a file, also after `./`.
+/// `name=value` form, or a line of `~/.pgpass`, also percent-encoded. After `./` it is the name of a file. So is a login with a
+/// `/` before its first colon, as for `scp`.
 pub(crate) fn is_connection_string(value: &str) -> bool {
     let value = percent_decode_str(value.trim()).decode_utf8_lossy();
+    if value.starts_with("./") {
+        return false;
+    }
     let is_url = value.contains("://") && (value.contains("postgres") || value.contains(['@', '=']));
     is_url || is_login(&value) || is_password_line(&value) || has_password(&value)
 }
@@ -135,6 +138,7 @@ mod tests {
             "/srv/u:pw@h/x",
             "./rejects-00:05@eu.ndjson",
             "./h:5432:x:u:pw",
+            "./passwords=1.ndjson",
             "dumps/h:5432:x:u:pw",
             "kills of 12:30 @eu.ndjson",
             "rejects@eu-00:05.ndjson",
