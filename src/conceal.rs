@@ -41,13 +41,13 @@ pub(crate) fn without_connection_strings(arguments: &[OsString], kept: &[&str]) 
     all
 }
 
-/// An option without a connection string that follows it: after `=`, white space or nothing.
+/// An option without a connection string that follows it: after `=`, after white space, or directly.
 fn without_value(argument: &OsStr, text: &str) -> OsString {
     let rest = text.trim_start_matches('-');
     let hyphens = &text[..text.len() - rest.len()];
     let (name, value) = rest.split_once('=').unwrap_or((rest, ""));
-    let after_space = name.split_once(char::is_whitespace).map_or("", |(_, after)| after);
-    if is_connection_string(name) || is_connection_string(after_space) {
+    let mut after_spaces = name.match_indices(char::is_whitespace).map(|(at, _)| &name[at..]);
+    if is_connection_string(name) || after_spaces.any(is_connection_string) {
         format!("{hyphens}…").into()
     } else if is_connection_string(value) || has_password(rest) {
         format!("{hyphens}{name}={CONCEALED}").into()
@@ -172,7 +172,8 @@ mod tests {
             (&["--kept=u:pw@h", "--kept-not=u:pw@h"], &["--kept=u:pw@h", "--kept-not=postgresql://…"]),
             (&["--password=Zq9", "--server=eu"], &["--password=postgresql://…", "--server=eu"]),
             (&["-qu:pw@h", "--postgresql://db?pasword=Zq9"], &["-…", "--…"]),
-            (&["--kept u:pw@h", "-d u:pw@h/db?a=b", "-d a"], &["--…", "-…", "-d a"]),
+            (&["--kept u:p w@h", "-d u:pw@h/db?a=b", "-d a"], &["--…", "-…", "-d a"]),
+            (&["--server eu --kept u:pw@h"], &["--…"]),
             (&["--kept", "--", "--kept", url], &["--kept", "--", "--kept", CONCEALED]),
             (&["--", "--kept=u:pw@h", "-qu:pw@h"], &["--", CONCEALED, CONCEALED]),
         ] {
