@@ -49,7 +49,7 @@ fn without_value(argument: &OsStr, text: &str) -> OsString {
     let mut after_spaces = name.match_indices(char::is_whitespace).map(|(at, _)| &name[at..]);
     if is_connection_string(name) || after_spaces.any(is_connection_string) {
         format!("{hyphens}…").into()
-    } else if is_connection_string(value) || has_password(rest) {
+    } else if is_connection_string(value) || rest.get(..=name.len()).is_some_and(has_password) {
         format!("{hyphens}{name}={CONCEALED}").into()
     } else {
         argument.to_owned()
@@ -174,6 +174,7 @@ mod tests {
             (&["-qu:pw@h", "--postgresql://db?pasword=Zq9"], &["-…", "--…"]),
             (&["--kept u:p w@h", "-d u:pw@h/db?a=b", "-d a"], &["--…", "-…", "-d a"]),
             (&["--server eu --kept u:pw@h"], &["--…"]),
+            (&["--passfile=./passwords=1"], &["--passfile=./passwords=1"]),
             (&["--kept", "--", "--kept", url], &["--kept", "--", "--kept", CONCEALED]),
             (&["--", "--kept=u:pw@h", "-qu:pw@h"], &["--", CONCEALED, CONCEALED]),
         ] {
