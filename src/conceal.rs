@@ -19,41 +19,51 @@ pub(crate) fn shown(value: &str) -> Cow<'_, str> {
 }
 
 /// The arguments with [`CONCEALED`] in place of each connection string. The values of the options `kept` stay, and so do the
-/// names of existing files.
+/// names of existing files. After `--` there are no options.
 pub(crate) fn without_connection_strings(arguments: &[OsString], kept: &[&str]) -> Vec<OsString> {
     let mut before = OsStr::new("");
+    let mut can_be_option = true;
     let mut all = Vec::with_capacity(arguments.len());
     for argument in arguments {
         let text = argument.to_string_lossy();
         let has_value = |option: &&str| text.strip_prefix(*option).is_some_and(|rest| rest.starts_with('='));
-        let is_kept = kept.iter().any(|option| *before == **option || has_value(option));
-        all.push(if is_kept { argument.clone() } else { without_connection_string(argument, &text) });
+        let is_kept = can_be_option && kept.iter().any(|option| *before == **option || has_value(option));
+        can_be_option &= text != "--";
+        all.push(if !is_kept && can_be_option && text.starts_with('-') {
+            without_value(argument, &text)
+        } else if !is_kept && is_connection_string(&text) && !Path::new(argument).exists() {
+            CONCEALED.into()
+        } else {
+            argument.clone()
+        });
         before = argument.as_os_str();
     }
     all
 }
 
-fn without_connection_string(argument: &OsStr, text: &str) -> OsString {
+/// An option without a connection string that follows it: after `=`, after white space, or directly.
+fn without_value(argument: &OsStr, text: &str) -> OsString {
     let rest = text.trim_start_matches('-');
     let hyphens = &text[..text.len() - rest.len()];
     let (name, value) = rest.split_once('=').unwrap_or((rest, ""));
-    let is_option = !hyphens.is_empty();
-    if is_option && is_connection_string(name) {
+    let mut after_spaces = name.match_indices(char::is_whitespace).map(|(at, _)| &name[at..]);
+    if is_connection_string(name) || after_spaces.any(is_connection_string) {
         format!("{hyphens}…").into()
-    } else if is_option && (is_connection_string(value) || has_password(rest)) {
+    } else if is_connection_string(value) || rest.get(..=name.len()).is_some_and(has_password) {
         format!("{hyphens}{name}={CONCEALED}").into()
-    } else if !is_option && is_connection_string(text) && !Path::new(argument).exists() {
-        CONCEALED.into()
     } else {
         argument.to_owned()
     }
 }
 
 /// Whether a value looks like a connection string that can contain a password: a URL with or without a scheme, libpq's
-/// `name=value` form, or a line of `~/.pgpass`, also percent-encoded. As for `scp`, a name with a `/` before its first colon is
-/// one of a file, also after `./`.
+/// `name=value` form, or a line of `~/.pgpass`, also percent-encoded. After `./` it is the name of a file. So is a login with a
+/// `/` before its first colon, as for `scp`.
 pub(crate) fn is_connection_string(value: &str) -> bool {
     let value = percent_decode_str(value.trim()).decode_utf8_lossy();
+    if value.starts_with("./") {
+        return false;
+    }
     let is_url = value.contains("://") && (value.contains("postgres") || value.contains(['@', '=']));
     is_url || is_login(&value) || is_password_line(&value) || has_password(&value)
 }
@@ -65,8 +75,9 @@ fn is_login(value: &str) -> bool {
     place.split_once(':').is_some_and(|(user, rest)| user.chars().all(is_of_user) && rest.contains('@'))
 }
 
-/// Whether a value looks like a line of `~/.pgpass`: `host:port:database:user:password`.
+/// Whether a value looks like a line of `~/.pgpass`: `host:port:database:user:password`, with `\:` for a colon in a field.
 fn is_password_line(value: &str) -> bool {
+    let value = &value.replace(r"\:", "");
     let fields: Vec<&str> = value.splitn(5, ':').collect();
     let [host, port, _, _, _] = fields[..] else { return false };
     let is_port = port == "*" || port.bytes().all(|letter| letter.is_ascii_digit());
@@ -107,6 +118,7 @@ mod tests {
             "sslcert='me:secret@db' port=1",
             "db:5432:kills:me:secret",
             "*:*:*:*:se:cret",
+            r"\:\:1:5432:kills:me:secret",
             "host=db password=secret",
             "host=db PASSWORD = 'sec ret'",
             "db/kills?pasword=secret",
@@ -126,6 +138,7 @@ mod tests {
             "/srv/u:pw@h/x",
             "./rejects-00:05@eu.ndjson",
             "./h:5432:x:u:pw",
+            "./passwords=1.ndjson",
             "dumps/h:5432:x:u:pw",
             "kills of 12:30 @eu.ndjson",
             "rejects@eu-00:05.ndjson",
@@ -159,6 +172,11 @@ mod tests {
             (&["--kept=u:pw@h", "--kept-not=u:pw@h"], &["--kept=u:pw@h", "--kept-not=postgresql://…"]),
             (&["--password=Zq9", "--server=eu"], &["--password=postgresql://…", "--server=eu"]),
             (&["-qu:pw@h", "--postgresql://db?pasword=Zq9"], &["-…", "--…"]),
+            (&["--kept u:p w@h", "-d u:pw@h/db?a=b", "-d a"], &["--…", "-…", "-d a"]),
+            (&["--server eu --kept u:pw@h"], &["--…"]),
+            (&["--passfile=./passwords=1"], &["--passfile=./passwords=1"]),
+            (&["--kept", "--", "--kept", url], &["--kept", "--", "--kept", CONCEALED]),
+            (&["--", "--kept=u:pw@h", "-qu:pw@h"], &["--", CONCEALED, CONCEALED]),
         ] {
             let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
             assert_eq!(without_connection_strings(&arguments, &["--kept"]), read, "{arguments:?}");

@@ -193,6 +193,8 @@ fn a_misplaced_connection_string_is_concealed_as_a_whole() {
             2,
             "invalid value 'postgresql://…' for '--ledger-schema'",
         ),
+        (&["load", "--database-url me:zebra@db/kills"], 2, "unexpected argument '--…'"),
+        (&["load", "--", "--database-url=me:zebra@db/kills"], 1, "error: postgresql://…: No such file"),
         (&["man", "--dir", url], 2, "invalid value 'postgresql://…' for '--dir' (expected a directory"),
     ] {
         let ended = work.program(args).env("DATABASE_URL", url).expect(code).says(&[shown]);

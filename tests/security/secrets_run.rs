@@ -177,9 +177,11 @@ fn a_login_is_no_name_of_a_file_to_write() {
         }
     }
     // A name of a file can look like a login.
-    let named = work.program(&["load", "--dry-run", "--rejects", "./rejects-00:05@eu.ndjson"]);
-    named.stdin("no event\n").expect(3);
-    assert!(work.path().join("rejects-00:05@eu.ndjson").is_file());
+    for name in ["rejects-00:05@eu.ndjson", "passwords=1.ndjson"] {
+        let named = work.program(&["load", "--dry-run", &format!("--rejects=./{name}")]);
+        named.stdin("no event\n").expect(3);
+        assert!(work.path().join(name).is_file(), "{name}");
+    }
 }
 
 /// The output of a crashing program, which gets no memory here.

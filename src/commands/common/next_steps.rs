@@ -229,16 +229,22 @@ impl Typed {
     fn option(self, name: &str, typed: Option<&str>, set: Option<String>) -> Self {
         match typed.map(str::to_owned).or(set) {
             // The path of `--events-at` can look like a connection string.
-            Some(value) => self.word(name).word(&shell_quoted(&shown(&value))),
+            Some(value) => self.valued(name, &shown(&value)),
             None => self,
         }
     }
 
     fn path(self, name: &str, path: Option<&OsStr>) -> Self {
         match path {
-            Some(path) => self.word(name).word(&quoted(path)),
+            Some(path) => self.valued(name, &path.to_string_lossy()),
             None => self,
         }
+    }
+
+    /// After white space, a value that begins with a hyphen would be read as an option.
+    fn valued(self, name: &str, value: &str) -> Self {
+        let separator = if value.starts_with('-') { '=' } else { ' ' };
+        self.word(&format!("{name}{separator}{}", shell_quoted(value)))
     }
 
     fn flag(self, name: &str, is_set: bool) -> Self {
@@ -323,5 +329,13 @@ mod tests {
             assert!(command.ends_with(end), "{command}");
         }
         assert!(of_owner.starts_with("run in a shell as the owner: "), "{of_owner}");
+    }
+
+    #[test]
+    fn values_that_begin_with_a_hyphen_stay_values() {
+        let command = Typed("load".to_owned()).option("--schema", Some("-a b"), None).path("--rejects", None);
+        let command =
+            command.path("--metrics-file", Some(OsStr::new("--m"))).option("--nul", Some("strip"), None);
+        assert_eq!(command.done(), "load --schema='-a b' --metrics-file=--m --nul strip");
     }
 }

@@ -131,8 +131,9 @@ pub(crate) fn guess_path(text: &str) -> Option<String> {
 fn step_of(key: &str) -> String {
     let is_number = key.bytes().all(|byte| byte.is_ascii_digit());
     let is_plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '$' | '@');
-    // In a dictionary by id, the keys differ from value to value. A path cannot name a key with a dot.
-    let is_each = is_number || !key.chars().all(is_plain);
+    // In a dictionary by id, the keys differ from value to value. A path cannot name a key with a dot. One that begins with a
+    // hyphen would be read as an option.
+    let is_each = is_number || key.starts_with('-') || !key.chars().all(is_plain);
     if is_each { "*" } else { key }.to_owned()
 }
 
@@ -316,6 +317,7 @@ mod tests {
         check("[]", None);
         check(r#"{"text":"EventId"}"#, None);
         check(r#"{"a.b":{"EventId":1}}"#, Some("*"));
+        check(r#"{"--rejects":{"a-b":{"EventId":1}}}"#, Some("*.a-b"));
         check(r#"{"data":{"it's":[{"EventId":1}]}}"#, Some("data.*"));
         check(r#""EventId""#, None);
     }
