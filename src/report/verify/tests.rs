@@ -74,7 +74,9 @@ fn nothing_is_loaded_from_a_damaged_source() {
         let mut report = VerifyReport { events: 2, ..VerifyReport::default() };
         report.add((0, 0), "a.gz", 1, Finding::Different(1, difference()));
         report.add((1, 0), "b.gz", 1, Finding::Missing(2));
-        damaged.iter().for_each(|source| report.distrust(source));
+        for source in damaged {
+            report.distrust(source);
+        }
         report.finish();
         report.to_text(false, LOAD)
     };
