@@ -3,12 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::cluster::Database;
+use crate::support::cluster::{Database, major_version};
 use crate::support::dumps::small_event;
-use crate::support::log_case;
 use crate::support::program::{Ended, Workplace};
 use crate::support::proxy::{Fault, Phase, Proxy, Side, What};
 use crate::support::tls::{HOST, TlsCluster};
+use crate::support::{log_case, not_tried};
 
 /// Records for each run whether its session is encrypted.
 const WITNESS: &str = "create table witness (ssl boolean, name text);
@@ -263,6 +263,22 @@ fn passwords_are_sent_over_tls() {
 }
 
 /// The system accepts forms of an address that no certificate has. They are rejected with a hint that names the cause.
+#[test]
+fn direct_tls_needs_no_request_for_it() {
+    let work = Workplace::new();
+    let tls = TlsCluster::new(work.path());
+    let database = prepare(&tls, &work);
+    if major_version(&mut database.client()) < 17 {
+        return not_tried("sslnegotiation=direct", "the server is older than version 17");
+    }
+    let direct = format!("&sslrootcert={}&sslmode=verify-full&sslnegotiation=direct", tls.file("ours.crt"));
+    tls.show("right");
+    load(&work, &database, &tls, "aegis", &direct).expect(0);
+    assert_eq!(seen(&database), (true, None));
+    tls.show("elsewhere");
+    load(&work, &database, &tls, "aegis", &direct).expect(7).says(&["is for elsewhere.test"]);
+}
+
 #[test]
 fn a_short_address_is_named_as_the_cause() {
     let work = Workplace::new();
