@@ -3,6 +3,7 @@
 //! Invariant: the result is that of scanning byte by byte.
 
 use crate::input::framing::scan::{DEPTH_MAX, Scanned, ValueScan, Within};
+use wide::u8x64;
 
 const BLOCK_BYTES: usize = 64;
 
@@ -101,24 +102,22 @@ impl Marks {
     /// backslash outside a string.
     #[inline]
     fn of(block: &Block, begins_in_string: bool, previous: u8) -> Option<Self> {
-        let [mut has_backslash, mut has_feed, mut has_space] = [0_u8; 3];
-        for byte in block {
-            has_backslash |= u8::from(*byte == b'\\');
-            has_feed |= u8::from(*byte == b'\n');
-            has_space |= u8::from(*byte <= b' ');
-        }
-        let backslashes = if has_backslash == 0 { 0 } else { mark(block, |byte| byte == b'\\') };
+        let bytes = u8x64::from(*block);
+        let equal = |bytes: u8x64, byte: u8| bytes.simd_eq(u8x64::splat(byte)).to_bitmask();
+        let mark = |byte: u8| equal(bytes, byte);
+        let backslashes = mark(b'\\');
         let escaped = Escaped::of(backslashes);
-        let quotes = mark(block, |byte| byte == b'"') & !escaped.bytes;
+        let quotes = mark(b'"') & !escaped.bytes;
         // From each opening quote up to its closing quote.
         let strings = xor_of_lower(quotes) ^ if begins_in_string { u64::MAX } else { 0 };
         if backslashes & !strings != 0 {
             return None;
         }
-        let outside = |is: fn(u8) -> bool| mark(block, is) & !strings;
-        let feeds = if has_feed == 0 { 0 } else { mark(block, |byte| byte == b'\n') };
-        let spaces =
-            if has_space == 0 { 0 } else { outside(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')) };
+        let feeds = mark(b'\n');
+        let spaces = (mark(b' ') | feeds | mark(b'\r') | mark(b'\t')) & !strings;
+        // Ignores the bits in which the brackets differ.
+        let [brackets, opening] =
+            [0xd9, 0xdf].map(|mask| equal(bytes & u8x64::splat(mask), b'{' & mask) & !strings);
         // The addition carries a bit through the white space that it begins.
         let after = |marks: u64, is_previous: bool| {
             let next = marks << 1 | u64::from(is_previous);
@@ -127,11 +126,10 @@ impl Marks {
         Some(Self {
             feeds_in_strings: feeds & strings,
             opening_quotes: quotes & strings,
-            // Ignores the bits in which the brackets differ.
-            brackets: outside(|byte| byte & 0xd9 == b'{' & 0xd9),
-            after_comma: after(outside(|byte| byte == b','), previous == b','),
-            after_colon: after(outside(|byte| byte == b':'), previous == b':'),
-            after_opening: after(outside(|byte| byte & 0xdf == b'{' & 0xdf), matches!(previous, b'{' | b'[')),
+            brackets,
+            after_comma: after(mark(b',') & !strings, previous == b','),
+            after_colon: after(mark(b':') & !strings, previous == b':'),
+            after_opening: after(opening, matches!(previous, b'{' | b'[')),
             ends_in_string: strings >> 63 == 1,
             ends_escaped: escaped.is_next,
         })
@@ -156,20 +154,6 @@ impl Escaped {
         }
         escaped
     }
-}
-
-/// Marks the bytes for which `is` holds.
-#[inline]
-fn mark(block: &Block, is: impl Fn(u8) -> bool) -> u64 {
-    /// Moves the lowest bits of eight bytes into the highest byte.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
-    let mut flags = [0_u8; BLOCK_BYTES];
-    for (flag, byte) in flags.iter_mut().zip(block) {
-        *flag = u8::from(is(*byte));
-    }
-    let (words, _) = flags.as_chunks::<8>();
-    let gathered = words.iter().map(|word| u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56);
-    gathered.rev().fold(0, |marks, byte| marks << 8 | byte)
 }
 
 /// Returns for each bit whether the number of set bits up to it is odd.
