@@ -20,6 +20,7 @@ use nix::unistd::{Gid, setfsgid, setfsuid};
 use nix::unistd::{Uid, User, getegid, geteuid};
 
 use crate::embedded::error::{At, EmbeddedError};
+use crate::embedded::process::{LINE_LIMIT, wait_at_most};
 
 /// The variables that a server program inherits: directories of programs, libraries and temporary files, and the time
 /// zone.
@@ -165,14 +166,16 @@ impl Account {
         let mut command = self.command(Path::new("/bin/sh"));
         command.args(["-c", ":"]).current_dir(dir);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        match command.status() {
+        let spawned = command.spawn().and_then(|mut shell| wait_at_most(&mut shell, LINE_LIMIT));
+        match spawned {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(EmbeddedError::Blocked {
                 blocker: self.blocker(dir).unwrap_or(dir).to_path_buf(),
                 dir: dir.to_path_buf(),
                 user: self.name.clone(),
             }),
             other => {
-                other.map(drop).map_err(|source| EmbeddedError::Spawn { program: "/bin/sh".into(), source })
+                let ended = other.and_then(|status| status.ok_or_else(|| io::ErrorKind::TimedOut.into()));
+                ended.map(drop).map_err(|source| EmbeddedError::Spawn { program: "/bin/sh".into(), source })
             }
         }
     }

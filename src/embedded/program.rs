@@ -3,15 +3,11 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
-
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use std::time::Duration;
 
 use crate::embedded::directory::{Directory, StartLock, own_options};
 use crate::embedded::error::{At, EmbeddedError};
-use crate::embedded::process::POLL_INTERVAL;
+use crate::embedded::process::wait_at_most;
 
 /// Time limit of a program. A start has its own limit of 10 minutes.
 const RUN_LIMIT: Duration = Duration::from_mins(15);
@@ -37,21 +33,10 @@ pub(crate) fn run(
     let failed =
         |command: &Command, source| EmbeddedError::Spawn { program: command.get_program().into(), source };
     let mut child = command.spawn().map_err(|source| failed(&command, source))?;
-    let begun = Instant::now();
-    loop {
-        match child.try_wait().map_err(|source| failed(&command, source))? {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => return Err(EmbeddedError::Failed { program, status, tail: tail(&log, 0), log }),
-            None if begun.elapsed() < RUN_LIMIT => thread::sleep(POLL_INTERVAL),
-            None => {
-                // The process group includes everything that the program has started.
-                if let Ok(pid) = i32::try_from(child.id()) {
-                    let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-                }
-                let _ = child.wait();
-                return Err(EmbeddedError::Endless { program, limit: RUN_LIMIT, tail: tail(&log, 0), log });
-            }
-        }
+    match wait_at_most(&mut child, RUN_LIMIT).map_err(|source| failed(&command, source))? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(EmbeddedError::Failed { program, status, tail: tail(&log, 0), log }),
+        None => Err(EmbeddedError::Endless { program, limit: RUN_LIMIT, tail: tail(&log, 0), log }),
     }
 }
 

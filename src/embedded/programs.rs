@@ -8,10 +8,10 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use crate::embedded::account::Account;
 use crate::embedded::error::EmbeddedError;
+use crate::embedded::process::output_of;
 
 /// The oldest major version that is used. The commands support no older server either.
 pub(crate) const MAJOR_MIN: u32 = 12;
@@ -199,15 +199,8 @@ fn parse_version(output: &str) -> Option<(String, u32)> {
 
 /// Runs `program` with one argument as the account and returns its standard output, or nothing if it fails.
 fn ask(account: &Account, program: &Path, argument: &str) -> Option<String> {
-    let output = account
-        .command(program)
-        .arg(argument)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
-    String::from_utf8(output.stdout).ok()
+    let (status, output) = output_of(account.command(program).arg(argument))?;
+    String::from_utf8(output).ok().filter(|_| status.success())
 }
 
 #[cfg(test)]
