@@ -14,11 +14,12 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
+use crate::support::backends::backends;
 use crate::support::cluster::{Cluster, Database};
-use crate::support::log_case;
 use crate::support::model::{self, Counts, Mode, Model};
 use crate::support::oracle::{Layout, Nul, Tables, assert_same, expect_in};
 use crate::support::program::{Ended, Program, Summary, Workplace};
+use crate::support::{eventually, log_case};
 
 const SEQUENCES: u64 = 8;
 
@@ -167,6 +168,7 @@ impl World<'_> {
             running.signal(signal);
         }
         let ended = running.finish();
+        self.wait_for_commits();
         let found = self.versions();
         if matches!(ended.code, 0 | 3) {
             let counts = self.model.load(mode);
@@ -213,6 +215,11 @@ impl World<'_> {
 
     fn tables(&self) -> Tables {
         self.layout.read(&mut self.database.client(), "public", "americas")
+    }
+
+    /// Waits for the end of all other sessions: the server can still run the COMMIT of a killed load.
+    fn wait_for_commits(&self) {
+        eventually(Duration::from_mins(1), "the sessions end", || backends(&self.database).is_empty());
     }
 
     /// The version of each stored event.
