@@ -7,7 +7,7 @@ use crate::database::failure::error::DatabaseError;
 use crate::database::failure::public::in_public;
 use crate::database::ledger::runs;
 use crate::database::pool::liveness::{HealthStatus, apart, check};
-use crate::database::schema::access::TableUse;
+use crate::database::schema::access::{AccessFaults, TableUse};
 use crate::database::schema::catalog::Catalog;
 use crate::database::schema::citus::Node;
 use crate::database::schema::inspect::Addition;
@@ -42,8 +42,8 @@ pub struct Inspection {
     pub misfits: Option<String>,
     /// Messages about missing privileges and data hidden from the role.
     pub access_faults: Vec<String>,
-    /// The statements that grant the missing privileges.
-    pub grants: Vec<String>,
+    /// The statements and the command that remove the faults of access, with the place to run them.
+    pub access_remedies: Vec<String>,
     /// The placement of the rows of the tables.
     pub distribution: Distribution,
     /// The nodes of Citus; empty without Citus.
@@ -57,12 +57,12 @@ impl Inspection {
     fn fault(&self) -> Option<String> {
         if !self.access_faults.is_empty() {
             let faults = self.access_faults.join("; ");
-            return Some(match self.grants.as_slice() {
+            return Some(match self.access_remedies.as_slice() {
                 [] => faults,
                 // The role may only be meant to read.
-                grants => format!(
-                    "{faults}\nhint: check with the role that loads; if it is this one, run in psql as the owner: {}",
-                    grants.join("; ")
+                remedies => format!(
+                    "{faults}\nhint: check with the role that loads; if it is this one, run {}",
+                    remedies.join("; then ")
                 ),
             });
         }
@@ -180,12 +180,18 @@ impl HealthProbe {
                 }
                 Err(TrustError::Lookup(error)) => return Err(error.into()),
             };
-            let access_faults = access::faults(client, layout, &schemas)?;
-            let grants = if access_faults.is_empty() {
-                Vec::new()
-            } else {
-                access::grants(client, layout, &schemas, TableUse::Load)?
-            };
+            let AccessFaults { texts: access_faults, lacks_create } =
+                access::faults(client, layout, &schemas)?;
+            let mut access_remedies = Vec::new();
+            if !access_faults.is_empty() {
+                let grants = access::grants(client, layout, &schemas, TableUse::Load)?;
+                if !grants.is_empty() {
+                    access_remedies.push(format!("in psql as the owner: {}", grants.join("; ")));
+                }
+            }
+            if lacks_create {
+                access_remedies.push(inspect::OWNER_APPLY.to_owned());
+            }
             let last_run = if tables.has("kill_load_run") {
                 match runs::last_run(client, &schemas) {
                     // The role lacks the privilege to read it, which the access faults say.
@@ -240,7 +246,7 @@ impl HealthProbe {
                 index_faults,
                 misfits,
                 access_faults,
-                grants,
+                access_remedies,
                 distribution,
                 nodes,
                 table_bytes,

@@ -23,6 +23,9 @@ const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 /// Maximum number of characters of a value in a [`Difference`].
 const SHOWN_CHARS_MAX: usize = 60;
 
+/// Characters before the first difference of two long values in a [`Difference`].
+const SAME_CHARS_SHOWN: usize = 20;
+
 /// The stored rows of events in one table, as returned by `COPY … TO STDOUT (FORMAT binary)`.
 #[derive(Debug)]
 pub(crate) struct StoredRows<'b> {
@@ -263,13 +266,20 @@ fn column_difference(column: &Column, expected: Option<&[u8]>, stored: Option<&[
         && let Some(JsonDifference { path, stored, expected }) =
             json_value::first_difference(json_text(stored), json_text(expected))
     {
-        let part = |text: Option<&str>| text.map_or_else(|| "absent".to_owned(), json);
+        let (stored, expected) = (stored.map(json), expected.map(json));
+        let skipped = same_chars(stored.as_deref(), expected.as_deref());
+        let part =
+            |text: Option<String>| text.map_or_else(|| "absent".to_owned(), |text| shortened(&text, skipped));
         return DifferenceKind::Column { name: name + &path, stored: part(stored), expected: part(expected) };
     }
+    let skipped = same_chars(
+        stored.map(String::from_utf8_lossy).as_deref(),
+        expected.map(String::from_utf8_lossy).as_deref(),
+    );
     DifferenceKind::Column {
         name,
-        stored: shown(column.kind, stored),
-        expected: shown(column.kind, expected),
+        stored: shown(column.kind, stored, skipped),
+        expected: shown(column.kind, expected, skipped),
     }
 }
 
@@ -301,7 +311,7 @@ impl Difference {
     /// `key` is the value that identifies the row within its event.
     fn new(table: &Table, key: Option<&[u8]>, kind: DifferenceKind) -> Self {
         let row = match own_key(table) {
-            Some((_, column)) => format!("{} {}", column.name, shown(column.kind, key)),
+            Some((_, column)) => format!("{} {}", column.name, shown(column.kind, key, 0)),
             None => String::new(),
         };
         Self { table: table.name, row, kind }
@@ -325,21 +335,21 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Formats a value for display, without control characters.
-fn shown(kind: ColumnType, field: Option<&[u8]>) -> String {
+/// Formats a value for display, without control characters. A text lacks its first `skipped` characters.
+fn shown(kind: ColumnType, field: Option<&[u8]>, skipped: usize) -> String {
     let Some(field) = field else { return "NULL".to_owned() };
     let integer = || match *field {
         [a, b] => Some(i64::from(i16::from_be_bytes([a, b]))),
         [a, b, c, d] => Some(i64::from(i32::from_be_bytes([a, b, c, d]))),
         _ => field.try_into().ok().map(i64::from_be_bytes),
     };
-    let text = |field| format!("{:?}", shortened(&String::from_utf8_lossy(field)));
+    let text = |field| format!("{:?}", shortened(&String::from_utf8_lossy(field), skipped));
     match kind {
         ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 => integer().map(|value| value.to_string()),
         ColumnType::Float8 => float(field).map(|value| value.to_string().replace("inf", "Infinity")),
         ColumnType::Bool => Some((field != [0]).to_string()),
         ColumnType::Timestamptz | ColumnType::TimestampMs => integer().map(moment),
-        ColumnType::Jsonb => Some(json(&String::from_utf8_lossy(json_text(field)))),
+        ColumnType::Jsonb => Some(shortened(&json(&String::from_utf8_lossy(json_text(field))), 0)),
         ColumnType::Server
         | ColumnType::Role
         | ColumnType::Id
@@ -361,14 +371,27 @@ fn moment(value: i64) -> String {
     }
 }
 
-/// A JSON text in one line.
+/// A JSON text in one line. Equal strings have equal texts.
 fn json(text: &str) -> String {
-    shortened(&visible(&text.replace(['\n', '\r', '\t'], " ")))
+    let string = serde_json::from_str::<String>(text).ok();
+    let string = string.and_then(|string| serde_json::to_string(&string).ok());
+    visible(&string.as_deref().unwrap_or(text).replace(['\n', '\r', '\t'], " ")).into_owned()
 }
 
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+/// The number of equal characters at the beginning of two values to skip, so that a [`Difference`] shows how they differ.
+fn same_chars(stored: Option<&str>, expected: Option<&str>) -> usize {
+    let (Some(stored), Some(expected)) = (stored, expected) else { return 0 };
+    let same =
+        stored.chars().zip(expected.chars()).take_while(|(stored, expected)| stored == expected).count();
+    if same < SHOWN_CHARS_MAX { 0 } else { same - SAME_CHARS_SHOWN }
+}
+
+fn shortened(text: &str, skipped: usize) -> String {
+    let mut shown = if skipped > 0 { "…" } else { "" }.to_owned();
+    let mut rest = text.chars().skip(skipped);
+    shown.extend(rest.by_ref().take(SHOWN_CHARS_MAX));
+    if rest.next().is_some() {
+        shown.push('…');
     }
+    shown
 }

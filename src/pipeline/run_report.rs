@@ -56,13 +56,15 @@ impl RunReport {
         }
     }
 
-    /// Makes a panic since the end of the run the reason of its end, unless it has failed.
-    pub(crate) fn note_panic(&mut self, shutdown: &Shutdown) {
+    /// Makes a panic since the end of the run the reason of its end, unless it has failed. Returns whether it did.
+    pub(crate) fn note_panic(&mut self, shutdown: &Shutdown) -> bool {
         if !matches!(self.halted, Some(ShutdownReason::Failed(_)))
             && let Some(panic) = shutdown.take_panic()
         {
             self.halted = Some(panic);
+            return true;
         }
+        false
     }
 
     /// Returns the sources whose compressed data is damaged, so that their text may be wrong. Standard input is `-`.

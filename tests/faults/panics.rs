@@ -100,8 +100,9 @@ fn a_panic_while_a_statement_is_cancelled_ends_the_run_with_code_1() {
 /// All events are stored, and the run has no reason to fail.
 #[test]
 fn a_panic_after_the_last_event_is_in_the_summary() {
-    // The first connection that is closed is that of the confirmation, which the main thread does.
-    for point in ["confirm", "close"] {
+    // The first connection that is closed is that of the confirmation, which the main thread does. "end" is before the run's
+    // end is written, and "ended" after it.
+    for point in ["confirm", "close", "end", "ended"] {
         log_case(point);
         let database = Cluster::shared().database("late");
         let work = Workplace::new();
@@ -117,6 +118,28 @@ fn a_panic_after_the_last_event_is_in_the_summary() {
         // The connection can be closed after the end of the run is written.
         assert!(point == "close" || row.get::<_, &str>(0) == "failed", "{point}");
     }
+}
+
+/// The program tries once more to write the end, and panics again.
+#[test]
+fn a_second_panic_at_the_end_of_a_run_leaves_its_row_to_the_next_load() {
+    let database = Cluster::shared().database("twice");
+    let work = Workplace::new();
+    work.write("dump", generated(10, 14, 0.0));
+    let ended = work.load(&database, &["dump"]).env("AEGIS_KILLS_PANIC", "record").expect(1);
+    assert_eq!(ended.stderr.matches("injected").count(), 2, "{}", ended.stderr);
+    let summary = ended.summary();
+    summary.check(&[("inserted", 10), ("unfinished", 0)]);
+    assert_eq!(summary.status(), "failed");
+    let statuses = "select string_agg(status, ' ' order by started) from kill_load_run";
+    let mut client = database.client();
+    let mut statuses = || client.query_one(statuses, &[]).expect("runs").get::<_, String>(0);
+    assert_eq!(statuses(), "running");
+    // The server can need a moment to notice that the sessions are closed.
+    eventually(Duration::from_mins(1), "a load marks the run", || {
+        work.load(&database, &["dump"]).expect(0).summary().check(&[("already_loaded", 10)]);
+        statuses().starts_with("failed complete")
+    });
 }
 
 #[test]

@@ -79,6 +79,22 @@ fn suggested_commands_keep_file_names_that_look_like_logins() {
 }
 
 #[test]
+fn suggested_commands_take_a_path_that_looks_like_a_login_from_the_variable() {
+    let database = Cluster::shared().database("paths");
+    let work = Workplace::new();
+    for path in ["ns:a@b", "-ns:a@b"] {
+        work.write("dump", format!("{{\"{path}\": {}}}\n", small_event(1)));
+        let ended = load(&work, &database, &["--force", &format!("--events-at={path}"), "dump"]).expect(0);
+        let check = command(&ended, "to check it");
+        assert!(!check.contains(path), "{check}");
+        let shell = || work.other_program("sh", &["-c", check]).env("DATABASE_URL", &database.url());
+        shell().env("KILLS_EVENTS_AT", path).expect(0);
+        let unset = shell().run().says(&["KILLS_EVENTS_AT: set it to the path"]);
+        assert_ne!(unset.code, 0);
+    }
+}
+
+#[test]
 fn the_summary_lists_the_most_frequent_reject_reasons() {
     let database = Cluster::shared().database("reasons");
     let work = Workplace::new();

@@ -4,7 +4,7 @@
 //! placeholder, and the user must insert it.
 
 use crate::cli::{DatabaseArgs, DeleteArgs, EventArgs, LoadArgs, VerifyArgs};
-use crate::conceal::{CONCEALED, shown};
+use crate::conceal::{CONCEALED, is_connection_string};
 use crate::database::connect::shown_url::{without_login, without_password};
 use crate::database::schema::inspect::OWNER_APPLY;
 use crate::database::schema::misfits::RESTORE;
@@ -228,8 +228,7 @@ impl Typed {
     /// Adds an option from the command line or its variable, because a variable may be set only for this one command.
     fn option(self, name: &str, typed: Option<&str>, set: Option<String>) -> Self {
         match typed.map(str::to_owned).or(set) {
-            // The path of `--events-at` can look like a connection string.
-            Some(value) => self.valued(name, &shown(&value)),
+            Some(value) => self.valued(name, &value),
             None => self,
         }
     }
@@ -278,10 +277,20 @@ impl Typed {
 
     fn of_events(self, event: &EventArgs, env: Environment<'_>) -> Self {
         self.option("--server", event.server.as_deref(), env.get("ALBION_SERVER"))
-            .option("--events-at", event.events_at.as_deref(), env.get("KILLS_EVENTS_AT"))
+            .events_at(event.events_at.clone().or_else(|| env.get("KILLS_EVENTS_AT")))
             .option("--battle", event.battle.as_deref(), None)
             .option("--layout", event.layout.as_deref(), env.get("KILLS_LAYOUT"))
             .option("--nul", event.nul.as_deref(), env.get("KILLS_NUL"))
+    }
+
+    fn events_at(self, path: Option<String>) -> Self {
+        match path {
+            // Only the variable has it, because it could be a misplaced password. An unset one is an error of the shell.
+            Some(path) if is_connection_string(&path) => {
+                self.word("--events-at=\"${KILLS_EVENTS_AT:?set it to the path, which looks like a login}\"")
+            }
+            path => self.option("--events-at", path.as_deref(), None),
+        }
     }
 
     fn with_load_args(self, args: &LoadArgs, env: Environment<'_>, rejects: Option<&OsStr>) -> Self {

@@ -14,10 +14,12 @@ use crate::database::write::postgres_store::PostgresStore;
 use crate::error_chain::in_full;
 use crate::input::source::Source;
 use crate::layout::table::Distribution;
+use crate::panics::inject;
 use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
 use log::Level;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// How long a stopped run tries to write its row or its end to the ledger.
@@ -78,15 +80,23 @@ impl<'r> RecordedRun<'r> {
         Files::examine(&database.manager, store_settings, sources, preparer, rereads, &deadline)
     }
 
-    /// Records the end of the run, and builds missing indexes.
-    pub(crate) fn end(self, report: &RunReport) -> StoreFigures {
-        let metrics = self.target.database.manager.figures();
-        let mut figures = StoreFigures {
-            earlier_rejects: self.earlier_rejects(),
-            retries: metrics.retries(),
-            connection_errors: metrics.connection_errors(),
-        };
-        let has_indexes = self.record_end(report, &figures);
+    /// Records the end of the run, and builds missing indexes. A panic meanwhile is recorded as the run's failure.
+    pub(crate) fn end(self, report: &mut RunReport) -> StoreFigures {
+        let mut figures = self.figures(Vec::new());
+        // A panic is logged where it happens.
+        let ended = catch_unwind(AssertUnwindSafe(|| self.complete(report, &mut figures)));
+        if report.note_panic(self.parts.shutdown) || ended.is_err() {
+            // After a second panic, the next load marks the run.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.record_end(report, &figures)));
+        }
+        figures
+    }
+
+    fn complete(&self, report: &RunReport, figures: &mut StoreFigures) {
+        *figures = self.figures(self.earlier_rejects());
+        inject("end");
+        let has_indexes = self.record_end(report, figures);
+        inject("ended");
         if report.halted.is_none() {
             // After the end is in the ledger, so that one of two runs that end together builds the indexes.
             if !has_indexes {
@@ -94,10 +104,17 @@ impl<'r> RecordedRun<'r> {
             }
             self.refresh_statistics(report.counts.inserted);
             // Building an index can meet an outage.
-            figures.retries = metrics.retries();
-            figures.connection_errors = metrics.connection_errors();
+            *figures = self.figures(std::mem::take(&mut figures.earlier_rejects));
         }
-        figures
+    }
+
+    fn figures(&self, earlier_rejects: Vec<String>) -> StoreFigures {
+        let metrics = self.target.database.manager.figures();
+        StoreFigures {
+            retries: metrics.retries(),
+            connection_errors: metrics.connection_errors(),
+            earlier_rejects,
+        }
     }
 
     fn refresh_statistics(&self, inserted: u64) {
@@ -123,6 +140,7 @@ impl<'r> RecordedRun<'r> {
 
     /// Returns whether all indexes are known to exist.
     fn record_end(&self, report: &RunReport, figures: &StoreFigures) -> bool {
+        inject("record");
         let rejects = self.parts.rejects;
         let rejects_file = rejects.path_if_written().map(|_| rejects.absolute_path());
         let end = RunEnd {

@@ -94,7 +94,7 @@ fn run_observed(
         };
         // The run has taken its reason before the confirmation.
         report.note_panic(parts.shutdown);
-        let store = recorded.map_or_else(StoreFigures::default, |recorded| recorded.end(&report));
+        let store = recorded.map_or_else(StoreFigures::default, |recorded| recorded.end(&mut report));
         let written = write_metrics(settings, &metrics, has_succeeded(&report));
         (report, store, written)
     } else {

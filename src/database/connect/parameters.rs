@@ -193,7 +193,7 @@ impl Parameters {
     fn set(&mut self, name: &'static str, text: String, place: String) -> Result<(), TargetError> {
         // Messages of this program and of the server repeat the other values.
         if is_public_name(name) && is_connection_string(&text) {
-            let wanted = "expected a value without a login or a password".to_owned();
+            let wanted = "expected a value without a login (user:password@host) or a password".to_owned();
             return Err(TargetError::Value { place, value: CONCEALED.to_owned(), wanted });
         }
         // A file or secret may leave a newline, which would become part of a name.

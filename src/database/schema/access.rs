@@ -17,13 +17,21 @@ const FIRST: [&str; 3] = ["SELECT", "INSERT", "UPDATE"];
 const OTHERS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 const LEDGER: [&str; 2] = ["kill_load_run", "kill_load_segment"];
 
+/// The reasons why a role cannot load.
+#[derive(Debug, Default)]
+pub(crate) struct AccessFaults {
+    pub(crate) texts: Vec<String>,
+    /// Whether a schema or tables are missing that the role cannot create.
+    pub(crate) lacks_create: bool,
+}
+
 /// The reasons why this role cannot load into the tables of a layout.
 pub(crate) fn faults(
     client: &mut impl GenericClient,
     layout: Layout,
     schemas: &Schemas,
-) -> Result<Vec<String>, Error> {
-    let mut faults = Vec::new();
+) -> Result<AccessFaults, Error> {
+    let mut faults = AccessFaults::default();
     for schema in schemas.each() {
         let mut needed = Vec::new();
         if schema == schemas.tables {
@@ -32,10 +40,10 @@ pub(crate) fn faults(
         if schema == schemas.ledger {
             needed.extend(LEDGER);
         }
-        faults.extend(schema_faults(client, schema, &needed)?);
+        faults.add_schema(client, schema, &needed)?;
     }
     // Each schema repeats the faults of the database.
-    faults.dedup();
+    faults.texts.dedup();
     let Schemas { tables: schema, ledger } = schemas;
     let (mut names, mut wanted) = (Vec::new(), Vec::new());
     for (number, table) in layout.tables().iter().enumerate() {
@@ -56,7 +64,7 @@ pub(crate) fn faults(
            WHERE NOT has_table_privilege(c.oid, privilege) GROUP BY w.name, w.number, c.oid) AS tables
          GROUP BY lacking ORDER BY min(number)"
     );
-    faults.extend(first_column::<String, Vec<_>>(
+    faults.texts.extend(first_column::<String, Vec<_>>(
         &client.query(&missing_privileges, &[schema, ledger, &names, &wanted])?,
     )?);
     names.push("kill_load_file");
@@ -71,7 +79,7 @@ pub(crate) fn faults(
          WHERE {IS_IN_SCHEMAS} AND c.relname = ANY ($3) AND c.relrowsecurity AND row_security_active(c.oid)
          GROUP BY c.relforcerowsecurity ORDER BY c.relforcerowsecurity"
     );
-    faults.extend(first_column::<String, Vec<_>>(&client.query(&hidden, &[schema, ledger, &names])?)?);
+    faults.texts.extend(first_column::<String, Vec<_>>(&client.query(&hidden, &[schema, ledger, &names])?)?);
     Ok(faults)
 }
 
@@ -155,25 +163,32 @@ pub(crate) fn grants(
     first_column(&client.query(&sql, &[schema, ledger, &names, &wanted, &is_load])?)
 }
 
-/// The privileges that the role lacks on the database and on the schema of the tables `needed`.
-fn schema_faults(
-    client: &mut impl GenericClient,
-    schema: &str,
-    needed: &[&str],
-) -> Result<Vec<String>, Error> {
-    let sql = "SELECT fault
-         FROM (SELECT to_regnamespace(quote_ident($1::text))::oid AS oid, current_database() AS database) AS place,
-         LATERAL (VALUES
-           (NOT has_database_privilege(database, 'TEMPORARY'),
-             format('the role %s lacks TEMPORARY on the database %s', current_user, database)),
-           (place.oid IS NULL AND NOT has_database_privilege(database, 'CREATE'),
-             format('there is no schema %s, and the role %s lacks CREATE on the database %s', $1, current_user, database)),
-           (NOT has_schema_privilege(place.oid, 'USAGE'),
-             format('the role %s lacks USAGE on the schema %s', current_user, $1)),
-           (NOT has_schema_privilege(place.oid, 'CREATE') AND
-             EXISTS (SELECT unnest($2::text[]) EXCEPT SELECT relname::text FROM pg_class WHERE relnamespace = place.oid),
-             format('the tables are missing, and the role %s lacks CREATE on the schema %s', current_user, $1))
-         ) AS faults (is_fault, fault)
-         WHERE is_fault";
-    first_column(&client.query(sql, &[&schema, &needed])?)
+impl AccessFaults {
+    /// Adds the privileges that the role lacks on the database and on the schema of the tables `needed`.
+    fn add_schema(
+        &mut self,
+        client: &mut impl GenericClient,
+        schema: &str,
+        needed: &[&str],
+    ) -> Result<(), Error> {
+        let sql = "SELECT fault, lacks_create
+             FROM (SELECT to_regnamespace(quote_ident($1::text))::oid AS oid, current_database() AS database) AS place,
+             LATERAL (VALUES
+               (NOT has_database_privilege(database, 'TEMPORARY'), false,
+                 format('the role %s lacks TEMPORARY on the database %s', current_user, database)),
+               (place.oid IS NULL AND NOT has_database_privilege(database, 'CREATE'), true,
+                 format('there is no schema %s, and the role %s lacks CREATE on the database %s', $1, current_user, database)),
+               (NOT has_schema_privilege(place.oid, 'USAGE'), false,
+                 format('the role %s lacks USAGE on the schema %s', current_user, $1)),
+               (NOT has_schema_privilege(place.oid, 'CREATE') AND
+                 EXISTS (SELECT unnest($2::text[]) EXCEPT SELECT relname::text FROM pg_class WHERE relnamespace = place.oid),
+                 true, format('the tables are missing, and the role %s lacks CREATE on the schema %s', current_user, $1))
+             ) AS faults (is_fault, lacks_create, fault)
+             WHERE is_fault";
+        for row in client.query(sql, &[&schema, &needed])? {
+            self.texts.push(row.try_get(0)?);
+            self.lacks_create |= row.try_get::<_, bool>(1)?;
+        }
+        Ok(())
+    }
 }

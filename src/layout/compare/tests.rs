@@ -143,6 +143,28 @@ fn json_is_compared_by_value() {
     check_one(Some("[]"), Some("{\n}"), "kill_loot slot 1: soul is [], in the dump { }");
 }
 
+#[test]
+fn long_values_are_shown_where_they_differ() {
+    let (same, same_shown, end) = ("é".repeat(99), "é".repeat(20), "x".repeat(50));
+    let begin = |letters: usize, end: &str| format!("{}{end}", "é".repeat(letters));
+    for (stored, expected, shown_stored, shown_expected) in [
+        (begin(59, "a"), begin(59, "b"), begin(59, "a"), begin(59, "b")),
+        (begin(60, ""), begin(60, "b"), format!("…{same_shown}"), format!("…{same_shown}b")),
+        (begin(99, &end), same.clone(), format!("…{same_shown}{}…", &end[..40]), format!("…{same_shown}")),
+        (begin(59, &end), "b".to_owned(), begin(59, "x…"), "b".to_owned()),
+    ] {
+        let words = format!("kill_loot slot 1: item is {shown_stored:?}, in the dump {shown_expected:?}");
+        check(&[row(1, Some(&expected), None, None)], &[row(1, Some(&stored), None, None)], Some(&words));
+    }
+    let stored = format!(r#"{{"a": "{same}x"}}"#);
+    let expected = format!(r#"{{"a":"{}y"}}"#, r"\u00e9".repeat(99));
+    check(
+        &[row(1, None, Some(&expected), None)],
+        &[row(1, None, Some(&stored), None)],
+        Some(&format!("kill_loot slot 1: soul.a is …{same_shown}x\", in the dump …{same_shown}y\"")),
+    );
+}
+
 /// Users and other programs can store them.
 #[test]
 fn values_that_no_dump_has_are_readable() {
@@ -152,10 +174,10 @@ fn values_that_no_dump_has_are_readable() {
         (i64::MIN, "-infinity"),
         (i64::MAX - 1, "after the year 9999"),
     ] {
-        assert_eq!(shown(Timestamptz, Some(&value.to_be_bytes())), text);
+        assert_eq!(shown(Timestamptz, Some(&value.to_be_bytes()), 0), text);
     }
     for (value, text) in [(f64::NAN, "NaN"), (f64::INFINITY, "Infinity"), (f64::NEG_INFINITY, "-Infinity")] {
-        assert_eq!(shown(Float8, Some(&value.to_be_bytes())), text);
+        assert_eq!(shown(Float8, Some(&value.to_be_bytes()), 0), text);
     }
 }
 

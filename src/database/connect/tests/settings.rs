@@ -202,6 +202,7 @@ fn a_connection_string_is_no_value_of_a_parameter() {
             for (error, place) in [(of_variable, variable), (of_text, name)] {
                 let words = format!("{error} {error:?}");
                 assert!(words.contains(&format!("'postgresql://…' for {place}")), "{words}");
+                assert!(words.contains("expected a value without a login (user:password@host)"), "{words}");
                 assert!(!words.contains("secret") && !words.contains("cret@"), "{words}");
             }
         }
