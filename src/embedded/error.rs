@@ -1,6 +1,7 @@
 //! Errors of a private PostgreSQL. Each message includes the place and the remedy.
 
 use crate::shell::shell_quoted;
+use nix::errno::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -175,7 +176,14 @@ pub(crate) trait At<T> {
 
 impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, EmbeddedError> {
-        self.map_err(|error| EmbeddedError::Io { action, path: path.to_path_buf(), source: error.into() })
+        self.map_err(|error| {
+            let (path, source) = (path.to_path_buf(), error.into());
+            // A link where a file of this program is expected; none is followed.
+            if source.raw_os_error() == Some(Errno::ELOOP as i32) {
+                return EmbeddedError::Planted { path };
+            }
+            EmbeddedError::Io { action, path, source }
+        })
     }
 }
 

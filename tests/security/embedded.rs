@@ -313,6 +313,19 @@ fn foreign_directories_are_rejected_unchanged() {
 }
 
 #[test]
+fn a_link_in_place_of_the_lock_is_named_and_not_followed() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("kills");
+    add_row(&open(&dir));
+    let lock = dir.join("aegis-kills.lock");
+    fs::remove_file(&lock).expect("a lock");
+    std::os::unix::fs::symlink("../precious", &lock).expect("a link");
+    let error = Embedded::open(&dir, Lifetime::WhileUsed).expect_err("rejected");
+    assert!(matches!(&error, EmbeddedError::Planted { path } if *path == lock), "{error:?}");
+    assert!(!scratch.path().join("precious").exists());
+}
+
+#[test]
 fn an_error_for_data_of_another_version_names_both() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("old");
