@@ -28,9 +28,9 @@ fn row(slot: i16, item: Option<&str>, soul: Option<&str>, battle: Option<i64>) -
     let mut row = Row::begin(&mut bytes, &COLUMNS);
     row.int8(7);
     row.int2(slot);
-    row.optional_text(item);
-    row.optional_jsonb(soul);
-    row.optional_int8(battle);
+    row.optional(item, Row::text);
+    row.optional(soul, Row::jsonb);
+    row.optional(battle, Row::int8);
     row.end();
     bytes
 }
@@ -206,11 +206,11 @@ static DAMAGE: Table = Table {
 /// An update takes 0 and -0 for equal, so it could not repair that difference.
 #[test]
 fn zeros_of_either_sign_are_equal() {
-    let row = |damage| {
+    let row = |damage: Option<f64>| {
         let mut bytes = Vec::new();
         let mut row = Row::begin(&mut bytes, &DAMAGE_COLUMNS);
         row.int8(7);
-        row.optional_float8(damage);
+        row.optional(damage, Row::float8);
         row.end();
         bytes
     };
