@@ -10,7 +10,7 @@ pub(crate) const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 pub(crate) const COPY_TRAILER: &[u8] = &[0xff, 0xff];
 
 /// The PostgreSQL epoch, 2000-01-01 UTC, in microseconds since 1970.
-const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+pub(crate) const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 
 /// A row that is being written. The fields must come in the order of the table's columns.
 pub(crate) struct Row<'o> {

@@ -1,5 +1,6 @@
 //! The encoded rows of a segment's events, and the byte ranges of each event.
 
+use crate::layout::compare::row_count;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -106,8 +107,12 @@ impl Rows {
     }
 
     /// Number of rows of an event in a table of the layout.
+    ///
+    /// # Panics
+    ///
+    /// The rows are malformed.
     pub fn count(&self, event: usize, table: usize) -> usize {
-        EncodedRows(&self.get(event, table)).count()
+        row_count(&self.get(event, table)).expect("encoded rows are whole")
     }
 
     /// Returns the event of row number `line`, from 1, among the rows of `events` in a table.
@@ -191,25 +196,6 @@ impl Rows {
             u32::try_from(self.tables[table].len()).expect("rows are dropped long before they reach 4 GiB")
         });
         self.events.push(EncodedEvent { id, ends });
-    }
-}
-
-/// An iterator over rows in binary COPY, which start with their number of fields.
-struct EncodedRows<'r>(&'r [u8]);
-
-impl<'r> Iterator for EncodedRows<'r> {
-    type Item = &'r [u8];
-
-    fn next(&mut self) -> Option<&'r [u8]> {
-        let (fields, mut rest) = self.0.split_first_chunk::<2>()?;
-        for _ in 0..i16::from_be_bytes(*fields) {
-            let (length, after) = rest.split_first_chunk::<4>()?;
-            // NULL has the length -1 and no bytes.
-            rest = after.get(usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0)..)?;
-        }
-        let (row, rest) = self.0.split_at(self.0.len() - rest.len());
-        self.0 = rest;
-        Some(row)
     }
 }
 

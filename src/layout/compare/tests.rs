@@ -36,7 +36,7 @@ fn row(slot: i16, item: Option<&str>, soul: Option<&str>, battle: Option<i64>) -
 }
 
 fn answer(rows: &[u8]) -> Vec<u8> {
-    [crate::layout::copy::COPY_HEADER, rows, crate::layout::copy::COPY_TRAILER].concat()
+    [COPY_HEADER, rows, COPY_TRAILER].concat()
 }
 
 fn check(expected: &[Vec<u8>], stored: &[Vec<u8>], difference: Option<&str>) {
