@@ -388,13 +388,3 @@ fn a_reject_has_the_battle_of_its_source() {
     let of_option = ReadRules { battle: Some(2), ..ReadRules::default() };
     assert_eq!(read_by(of_option, &record("1340.json")), ["1 2"]);
 }
-
-#[test]
-fn a_reject_has_the_server_of_its_envelope() {
-    let raw = serde_json::to_string(&event_with("")).unwrap();
-    let record = |server: &str| format!(r#"{{"source":"a","reason":"x","server":{server},"raw":{raw}}}"#);
-    let europe = ReadRules { server: Some(Server::Europe), must_name_server: true, ..ReadRules::default() };
-    assert_eq!(read_by(europe, &record(r#""europe""#)), ["1 0"]);
-    assert!(read_by(europe, &record(r#""asia""#))[0].starts_with("server: the event is from asia"));
-    assert!(read_by(europe, &record("null"))[0].starts_with("server: names no game server"));
-}
