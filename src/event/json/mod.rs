@@ -211,7 +211,7 @@ impl<'a> Cursor<'a> {
         let Some((inside, escaped)) = self.key(object.number == 0)? else { return Ok(None) };
         let field = if escaped {
             // Keys are only compared, so the handling of NUL does not matter.
-            Field::of(&unescape(self.text, inside, NulPolicy::Replace)?)
+            Field::of(&unescape(self.text, inside, NulPolicy::Replace, false)?)
         } else {
             Field::of(&self.text[inside])
         };
@@ -321,7 +321,7 @@ impl<'a> Cursor<'a> {
         }
         let (inside, escaped) = self.string()?;
         let text = if escaped && inside.len() <= TEXT_BYTES_MAX * ESCAPE_BYTES_MAX {
-            Cow::Owned(unescape(self.text, inside, self.nul)?)
+            Cow::Owned(unescape(self.text, inside, self.nul, false)?)
         } else {
             if escaped {
                 self.check_escapes(inside.clone())?;
