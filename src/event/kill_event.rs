@@ -64,21 +64,14 @@ pub struct Event<'a> {
 pub struct Player<'a> {
     /// `Id`; never empty once parsed.
     pub id: Text<'a>,
-    /// `Name`.
     pub name: Option<Text<'a>>,
-    /// `GuildId`.
     pub guild_id: Option<Text<'a>>,
-    /// `GuildName`.
     pub guild_name: Option<Text<'a>>,
-    /// `AllianceId`.
     pub alliance_id: Option<Text<'a>>,
     /// `AllianceName`, which holds the tag.
     pub alliance_name: Option<Text<'a>>,
-    /// `AverageItemPower`.
     pub item_power: Option<f64>,
-    /// `KillFame`.
     pub kill_fame: Option<i64>,
-    /// `DeathFame`.
     pub death_fame: Option<i64>,
     /// `DamageDone`, in Participants only.
     pub damage_done: Option<f64>,
@@ -99,7 +92,6 @@ pub struct Item<'a> {
     pub kind: Option<Text<'a>>,
     /// `Quality`; 0 to 5 in all known events.
     pub quality: Option<i16>,
-    /// `Count`.
     pub count: Option<i32>,
     /// `LegendarySoul`, of main hands and of the inventory only.
     pub soul: Option<KeptJson<'a>>,

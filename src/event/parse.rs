@@ -4,7 +4,7 @@ use crate::event::fault::{Fault, FaultKind};
 use crate::event::field::Field;
 use crate::event::json::{Cursor, Parsed};
 use crate::event::keys::ObjectKind;
-use crate::event::kill_event::{Event, FOOD, Item, MAIN_HAND, POTION, Player};
+use crate::event::kill_event::{EQUIPMENT_SLOTS, Event, Item, MAIN_HAND, Player};
 use crate::event::server::Server;
 use crate::event::time::time_stamp;
 
@@ -237,21 +237,11 @@ fn equipment_slots<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Pars
     Ok(())
 }
 
-/// Returns the index of a slot in [`EQUIPMENT_SLOTS`](crate::event::kill_event::EQUIPMENT_SLOTS).
+/// Returns the index of a slot in [`EQUIPMENT_SLOTS`].
 fn equipment_slot(field: Field) -> Option<usize> {
-    Some(match field {
-        Field::MainHand => MAIN_HAND,
-        Field::OffHand => 1,
-        Field::Head => 2,
-        Field::Armor => 3,
-        Field::Shoes => 4,
-        Field::Bag => 5,
-        Field::Cape => 6,
-        Field::Mount => 7,
-        Field::Potion => POTION,
-        Field::Food => FOOD,
-        _ => return None,
-    })
+    // The slots are the last fields, in the order of the columns.
+    let slot = (field as usize).checked_sub(Field::MainHand as usize)?;
+    (slot < EQUIPMENT_SLOTS.len()).then_some(slot)
 }
 
 fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Parsed<()> {
@@ -305,7 +295,7 @@ fn narrow<T: TryFrom<i64>>(cursor: &mut Cursor<'_>) -> Parsed<Option<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::kill_event::EQUIPMENT_SLOTS;
+    use crate::event::kill_event::{FOOD, POTION};
 
     #[test]
     fn slot_indices_match_their_names() {
