@@ -67,7 +67,6 @@ pub(crate) enum ServerState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunningServer {
     pub pid: i32,
-    /// The start time.
     pub since: Option<Timestamp>,
     pub port: u16,
     /// The socket's directory, once `postmaster.pid` contains it.

@@ -52,10 +52,8 @@ pub trait Recode: fmt::Debug + Send + Sync {
     fn recode(&self, event: usize, battles: &[Option<i64>], rows: &mut Rows);
 }
 
-/// An encoded event.
 #[derive(Debug, Clone, Copy)]
 pub struct EncodedEvent {
-    /// Its `EventId`.
     pub id: i64,
     /// The end of its rows in each table.
     ends: [u32; TABLES_MAX],
