@@ -228,8 +228,8 @@ fn equipment_slots<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Pars
         match equipment_slot(field) {
             Some(slot) => {
                 // The souls of other slots have no column.
-                let soul = if slot == MAIN_HAND { Soul::Keep } else { Soul::Skip };
-                player.equipment[slot] = item(cursor, soul).map_err(|fault| fault.within(field.name()))?;
+                let item = item(cursor, slot == MAIN_HAND);
+                player.equipment[slot] = item.map_err(|fault| fault.within(field.name()))?;
             }
             None => cursor.skip()?,
         }
@@ -247,7 +247,7 @@ fn equipment_slot(field: Field) -> Option<usize> {
 fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Parsed<()> {
     loot.clear();
     optional_array(cursor, |cursor, index| {
-        if let Some(item) = item(cursor, Soul::Keep)? {
+        if let Some(item) = item(cursor, true)? {
             let slot = i16::try_from(index).map_err(|_| FaultKind::TooManySlots)?;
             loot.push((slot, item));
         }
@@ -255,14 +255,8 @@ fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Pa
     })
 }
 
-/// Whether to keep the soul of an item. A soul without a column must not cause a reject, so it is only skipped.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Soul {
-    Keep,
-    Skip,
-}
-
-fn item<'a>(cursor: &mut Cursor<'a>, soul: Soul) -> Parsed<Option<Item<'a>>> {
+/// Parses an item. A soul without a column must not cause a reject, so it is only skipped.
+fn item<'a>(cursor: &mut Cursor<'a>, keeps_soul: bool) -> Parsed<Option<Item<'a>>> {
     if cursor.null()? {
         return Ok(None);
     }
@@ -276,7 +270,7 @@ fn item<'a>(cursor: &mut Cursor<'a>, soul: Soul) -> Parsed<Option<Item<'a>>> {
             Field::Type => cursor.text().map(|text| item.kind = text),
             Field::Quality => narrow(cursor).map(|quality| item.quality = quality),
             Field::Count => narrow(cursor).map(|count| item.count = count),
-            Field::LegendarySoul if soul == Soul::Keep => cursor.json().map(|soul| item.soul = soul),
+            Field::LegendarySoul if keeps_soul => cursor.json().map(|soul| item.soul = soul),
             _ => cursor.skip(),
         };
         read.map_err(|fault| fault.within(field.name()))?;
