@@ -3,6 +3,7 @@
 use crate::event::kill_event::{Event, Player};
 use crate::event::server::Server;
 use crate::layout::archive::ArchiveEncoder;
+use crate::layout::ddl::Indexes;
 use crate::layout::rows::{Rows, TABLES_MAX};
 use crate::layout::*;
 use proptest::collection::vec;

@@ -5,6 +5,10 @@ use crate::layout::copy::Row;
 use crate::layout::table::ColumnType::{Float8, Int2, Int8, Jsonb, Text, Timestamptz};
 use crate::layout::table::{TableOwner, keep_on_update, needed, optional};
 
+const fn table(name: &'static str, columns: &'static [Column], key: &'static [&'static str]) -> Table {
+    Table { name, columns, defaulted: &[], id: "event_id", key, indexes: &[], keeper: TableOwner::Us }
+}
+
 static COLUMNS: [Column; 5] = [
     needed("event_id", Int8),
     needed("slot", Int2),
@@ -13,15 +17,7 @@ static COLUMNS: [Column; 5] = [
     keep_on_update("battle", Int8),
 ];
 
-static TABLE: Table = Table {
-    name: "kill_loot",
-    columns: &COLUMNS,
-    defaulted: &[],
-    id: "event_id",
-    key: &["event_id", "slot"],
-    indexes: &[],
-    keeper: TableOwner::Us,
-};
+static TABLE: Table = table("kill_loot", &COLUMNS, &["event_id", "slot"]);
 
 fn row(slot: i16, item: Option<&str>, soul: Option<&str>, battle: Option<i64>) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -78,15 +74,7 @@ fn differences() {
 
 static WIDE_COLUMNS: [Column; 2] = [needed("event_id", Int8), needed("number", Int8)];
 
-static WIDE: Table = Table {
-    name: "wide",
-    columns: &WIDE_COLUMNS,
-    defaulted: &[],
-    id: "event_id",
-    key: &["event_id", "number"],
-    indexes: &[],
-    keeper: TableOwner::Us,
-};
+static WIDE: Table = table("wide", &WIDE_COLUMNS, &["event_id", "number"]);
 
 fn wide_rows(numbers: impl Iterator<Item = i64>) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -193,15 +181,7 @@ fn a_value_that_an_update_keeps_is_no_difference() {
 
 static DAMAGE_COLUMNS: [Column; 2] = [needed("event_id", Int8), optional("damage", Float8)];
 
-static DAMAGE: Table = Table {
-    name: "damage",
-    columns: &DAMAGE_COLUMNS,
-    defaulted: &[],
-    id: "event_id",
-    key: &["event_id"],
-    indexes: &[],
-    keeper: TableOwner::Us,
-};
+static DAMAGE: Table = table("damage", &DAMAGE_COLUMNS, &["event_id"]);
 
 /// An update takes 0 and -0 for equal, so it could not repair that difference.
 #[test]
