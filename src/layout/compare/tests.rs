@@ -35,7 +35,7 @@ fn answer(rows: &[u8]) -> Vec<u8> {
     [COPY_HEADER, rows, COPY_TRAILER].concat()
 }
 
-fn check(expected: &[Vec<u8>], stored: &[Vec<u8>], difference: Option<&str>) {
+fn check(expected: &[&[u8]], stored: &[&[u8]], difference: Option<&str>) {
     let answer = answer(&stored.concat());
     let stored = StoredRows::of_answer(&TABLE, &answer).expect("a whole answer");
     let found = stored.first_difference(7, &expected.concat()).expect("rows are whole");
@@ -46,30 +46,18 @@ fn check(expected: &[Vec<u8>], stored: &[Vec<u8>], difference: Option<&str>) {
 #[test]
 fn differences() {
     let (one, two) = (row(1, Some("A"), None, None), row(2, Some("B"), None, None));
-    check(&[one.clone(), two.clone()], &[one.clone(), two.clone()], None);
-    check(&[one.clone(), two.clone()], &[two.clone(), one.clone()], None);
+    check(&[&one, &two], &[&one, &two], None);
+    check(&[&one, &two], &[&two, &one], None);
     check(&[], &[], None);
-    check(&[one.clone(), two.clone()], std::slice::from_ref(&one), Some("kill_loot slot 2: row is missing"));
+    check(&[&one, &two], &[&one], Some("kill_loot slot 2: row is missing"));
+    check(&[&two], &[&one, &two], Some("kill_loot slot 1: row is not in the dump"));
     check(
-        std::slice::from_ref(&two),
-        &[one.clone(), two.clone()],
-        Some("kill_loot slot 1: row is not in the dump"),
-    );
-    check(
-        std::slice::from_ref(&one),
-        &[row(1, Some("X\u{1b}"), None, None)],
+        &[&one],
+        &[&row(1, Some("X\u{1b}"), None, None)],
         Some(r#"kill_loot slot 1: item is "X\u{1b}", in the dump "A""#),
     );
-    check(
-        std::slice::from_ref(&one),
-        &[row(1, None, None, None)],
-        Some(r#"kill_loot slot 1: item is NULL, in the dump "A""#),
-    );
-    check(
-        std::slice::from_ref(&one),
-        &[one.clone(), one.clone()],
-        Some("kill_loot slot 1: row is not in the dump"),
-    );
+    check(&[&one], &[&row(1, None, None, None)], Some(r#"kill_loot slot 1: item is NULL, in the dump "A""#));
+    check(&[&one], &[&one, &one], Some("kill_loot slot 1: row is not in the dump"));
 }
 
 static WIDE_COLUMNS: [Column; 2] = [needed("event_id", Int8), needed("number", Int8)];
@@ -109,18 +97,14 @@ fn the_time_is_linear_in_the_rows() {
 #[test]
 fn json_is_compared_by_value() {
     let stored = row(1, None, Some(r#"{"a": 1.0, "bb": [1, "é"]}"#), None);
+    check(&[&row(1, None, Some(r#"{"bb":[1e0,"\u00e9"],"a":1.0}"#), None)], &[&stored], None);
     check(
-        &[row(1, None, Some(r#"{"bb":[1e0,"\u00e9"],"a":1.0}"#), None)],
-        std::slice::from_ref(&stored),
-        None,
-    );
-    check(
-        &[row(1, None, Some(r#"{"bb":[2,"é"],"a":1.0}"#), None)],
-        &[stored],
+        &[&row(1, None, Some(r#"{"bb":[2,"é"],"a":1.0}"#), None)],
+        &[&stored],
         Some("kill_loot slot 1: soul.bb[0] is 1, in the dump 2"),
     );
     let check_one = |stored: Option<&str>, expected: Option<&str>, difference: &str| {
-        check(&[row(1, None, expected, None)], &[row(1, None, stored, None)], Some(difference));
+        check(&[&row(1, None, expected, None)], &[&row(1, None, stored, None)], Some(difference));
     };
     check_one(Some(r#"{"a": "x"}"#), None, r#"kill_loot slot 1: soul is {"a": "x"}, in the dump NULL"#);
     check_one(
@@ -142,13 +126,13 @@ fn long_values_are_shown_where_they_differ() {
         (begin(59, &end), "b".to_owned(), begin(59, "x…"), "b".to_owned()),
     ] {
         let words = format!("kill_loot slot 1: item is {shown_stored:?}, in the dump {shown_expected:?}");
-        check(&[row(1, Some(&expected), None, None)], &[row(1, Some(&stored), None, None)], Some(&words));
+        check(&[&row(1, Some(&expected), None, None)], &[&row(1, Some(&stored), None, None)], Some(&words));
     }
     let stored = format!(r#"{{"a": "{same}x"}}"#);
     let expected = format!(r#"{{"a":"{}y"}}"#, r"\u00e9".repeat(99));
     check(
-        &[row(1, None, Some(&expected), None)],
-        &[row(1, None, Some(&stored), None)],
+        &[&row(1, None, Some(&expected), None)],
+        &[&row(1, None, Some(&stored), None)],
         Some(&format!("kill_loot slot 1: soul.a is …{same_shown}x\", in the dump …{same_shown}y\"")),
     );
 }
@@ -171,10 +155,10 @@ fn values_that_no_dump_has_are_readable() {
 
 #[test]
 fn a_value_that_an_update_keeps_is_no_difference() {
-    check(&[row(1, None, None, None)], &[row(1, None, None, Some(5))], None);
+    check(&[&row(1, None, None, None)], &[&row(1, None, None, Some(5))], None);
     check(
-        &[row(1, None, None, Some(5))],
-        &[row(1, None, None, None)],
+        &[&row(1, None, None, Some(5))],
+        &[&row(1, None, None, None)],
         Some("kill_loot slot 1: battle is NULL, in the dump 5"),
     );
 }
