@@ -78,10 +78,7 @@ impl FromStr for Layout {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let names = || Layout::ALL.map(Layout::name).join(", ");
-        Layout::ALL
-            .into_iter()
-            .find(|layout| layout.name() == name)
-            .ok_or_else(|| format!("possible values: {}", names()))
+        let found = Layout::ALL.into_iter().find(|layout| layout.name() == name);
+        found.ok_or_else(|| format!("possible values: {}", Layout::ALL.map(Layout::name).join(", ")))
     }
 }

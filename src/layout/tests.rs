@@ -20,16 +20,14 @@ fn players_are_in_the_order_of_their_ids() {
     assert!(at(b"victim") < at(b"killer"));
 }
 
-/// Builds rows from the bytes that each event adds to each table.
-fn filled(events: &[[Vec<u8>; TABLES_MAX]]) -> Rows {
-    let mut rows = Rows::default();
-    for (id, tables) in (0..).zip(events) {
+/// Adds events with these bytes in each table.
+fn add(rows: &mut Rows, events: &[[Vec<u8>; TABLES_MAX]]) {
+    for tables in events {
         for (table, bytes) in tables.iter().enumerate() {
             rows.table(table).extend_from_slice(bytes);
         }
-        rows.end_event(id, 0);
+        rows.end_event(i64::try_from(rows.events().len()).unwrap(), 0);
     }
-    rows
 }
 
 fn check_rows(rows: &Rows, events: &[[Vec<u8>; TABLES_MAX]]) {
@@ -51,21 +49,16 @@ proptest! {
         later in vec(proptest::array::uniform3(vec(any::<u8>(), 0..5)), 0..3),
         unfinished in vec(any::<u8>(), 0..5),
     ) {
-        let mut rows = filled(&events);
+        let mut rows = Rows::default();
+        add(&mut rows, &events);
         check_rows(&rows, &events);
         // The bytes of an unfinished event must be removed, too.
         rows.table(1).extend_from_slice(&unfinished);
         rows.truncate(kept);
         let kept = &events[..kept.min(events.len())];
         check_rows(&rows, kept);
-        let all = [kept, &later].concat();
-        for (id, tables) in (0..).zip(&all).skip(kept.len()) {
-            for (table, bytes) in tables.iter().enumerate() {
-                rows.table(table).extend_from_slice(bytes);
-            }
-            rows.end_event(id, 0);
-        }
-        check_rows(&rows, &all);
+        add(&mut rows, &later);
+        check_rows(&rows, &[kept, &later].concat());
     }
 }
 

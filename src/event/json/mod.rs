@@ -379,14 +379,13 @@ impl<'a> Cursor<'a> {
                     escaped = true;
                     at += 2;
                 }
-                Some(0) => return Err(FaultKind::Syntax { reason: "NUL byte in a string", byte: at }.into()),
-                Some(_) => {
-                    return Err(
-                        FaultKind::Syntax { reason: "control character in a string", byte: at }.into()
-                    );
-                }
-                None => {
-                    return Err(FaultKind::Syntax { reason: "unterminated string", byte: bytes.len() }.into());
+                found => {
+                    let reason = match found {
+                        Some(0) => "NUL byte in a string",
+                        Some(_) => "control character in a string",
+                        None => "unterminated string",
+                    };
+                    return Err(FaultKind::Syntax { reason, byte: at.min(bytes.len()) }.into());
                 }
             }
         }
