@@ -76,7 +76,6 @@ pub(crate) fn run(
     })
 }
 
-/// The result of a comparison.
 struct Compared {
     report: VerifyReport,
     /// Whether all sources were read to the end, unless a signal stopped the comparison.

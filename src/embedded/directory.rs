@@ -33,6 +33,8 @@ use crate::embedded::process::POLL_INTERVAL;
 use crate::error_chain::system_text;
 
 const START_LOCK: &str = "aegis-kills.lock";
+const LEASE: &str = "aegis-kills.lease";
+const KEPT: &str = "kept";
 
 /// Time limit for another process to create, start or stop the server.
 const LOCK_LIMIT: Duration = Duration::from_mins(16);
@@ -86,7 +88,7 @@ impl Directory {
             return;
         }
         let acting = self.account.act();
-        let locks = [self.start_lock_path(), self.lease_path()];
+        let locks = [self.dir.join(START_LOCK), self.dir.join(LEASE)];
         let is_lock = |entry: fs::DirEntry| locks.contains(&entry.path());
         // If the account can't read the directory, it has created nothing in it.
         if fs::read_dir(&self.dir).is_ok_and(|entries| !entries.flatten().all(is_lock)) {
@@ -117,7 +119,7 @@ impl Directory {
         let account = account(&dir)?;
         let directory = Self { dir, account, made: Vec::new() };
         directory.check_ours()?;
-        Ok(directory.start_lock_path().exists().then_some(directory))
+        Ok(directory.dir.join(START_LOCK).exists().then_some(directory))
     }
 
     /// The path without links.
@@ -148,7 +150,7 @@ impl Directory {
 
     /// Waits for the lock to create, start or stop the server.
     pub(crate) fn lock_start(&self) -> Result<StartLock, EmbeddedError> {
-        let path = self.start_lock_path();
+        let path = self.dir.join(START_LOCK);
         let file = self.open_own(&path)?;
         lock(&path, || file.try_lock())?;
         Ok(StartLock(file))
@@ -156,7 +158,7 @@ impl Directory {
 
     /// Acquires a lease. It requires the start lock, so that no [`Directory::has_users`] runs at the same time.
     pub(crate) fn take_lease(&self, _start: &StartLock) -> Result<Lease, EmbeddedError> {
-        let path = self.lease_path();
+        let path = self.dir.join(LEASE);
         let file = self.open_own(&path)?;
         lock(&path, || file.try_lock_shared())?;
         Ok(Lease(file))
@@ -164,7 +166,7 @@ impl Directory {
 
     /// Whether any process holds a lease. The system releases the lock of a killed process.
     pub(crate) fn has_users(&self, _start: &StartLock) -> Result<bool, EmbeddedError> {
-        let path = self.lease_path();
+        let path = self.dir.join(LEASE);
         match self.open_own(&path)?.try_lock() {
             Ok(()) => Ok(false),
             Err(TryLockError::WouldBlock) => Ok(true),
@@ -174,28 +176,29 @@ impl Directory {
 
     /// Whether the server is to outlive its users.
     pub(crate) fn kept(&self) -> bool {
-        self.kept_path().exists()
+        self.dir.join(KEPT).exists()
     }
 
     /// Records that the server is to outlive its users.
     pub(crate) fn keep(&self, _start: &StartLock) -> Result<(), EmbeddedError> {
-        self.open_own(&self.kept_path()).map(drop)
+        self.open_own(&self.dir.join(KEPT)).map(drop)
     }
 
     /// Removes the record that the server is to outlive its users.
     pub(crate) fn clear_kept(&self, _start: &StartLock) -> Result<(), EmbeddedError> {
-        remove_file(&self.kept_path())
+        remove_file(&self.dir.join(KEPT))
     }
 
-    pub(crate) fn make_log(&self) -> Result<PathBuf, EmbeddedError> {
+    /// The path of the log `name`, in a directory that exists.
+    fn log_file(&self, name: &str) -> Result<PathBuf, EmbeddedError> {
         let log = self.log();
         make_private_directory(&log, &self.account)?;
-        Ok(log)
+        Ok(log.join(name))
     }
 
     /// Opens the log `name` empty, and creates it if necessary.
     pub(crate) fn open_log(&self, name: &str) -> Result<(File, PathBuf), EmbeddedError> {
-        let path = self.make_log()?.join(name);
+        let path = self.log_file(name)?;
         let file = self.open_own(&path)?;
         // Truncate the file only after the check.
         file.set_len(0).at("truncate", &path)?;
@@ -204,23 +207,11 @@ impl Directory {
 
     /// Checks an existing log `name`, which one of the server's programs will open.
     pub(crate) fn check_log(&self, name: &str) -> Result<(), EmbeddedError> {
-        let path = self.make_log()?.join(name);
+        let path = self.log_file(name)?;
         match if_exists(own_options().read(true).open(&path)).at("open", &path)? {
             Some(file) => self.account.own_file(&file, &path),
             None => Ok(()),
         }
-    }
-
-    fn start_lock_path(&self) -> PathBuf {
-        self.dir.join(START_LOCK)
-    }
-
-    fn lease_path(&self) -> PathBuf {
-        self.dir.join("aegis-kills.lease")
-    }
-
-    fn kept_path(&self) -> PathBuf {
-        self.dir.join("kept")
     }
 
     /// Opens a file of this program, and creates it if necessary.
@@ -234,7 +225,6 @@ impl Directory {
 
     /// Rejects a directory that is not empty and has no lock of ours.
     fn check_ours(&self) -> Result<(), EmbeddedError> {
-        let foreign = || EmbeddedError::Foreign { dir: self.dir.clone() };
         if !self.dir.is_dir() {
             return Err(EmbeddedError::NoDirectory { dir: self.dir.clone() });
         }
@@ -247,7 +237,7 @@ impl Directory {
             // A new file system contains this directory and counts as empty.
             empty &= name == "lost+found";
         }
-        if empty { Ok(()) } else { Err(foreign()) }
+        if empty { Ok(()) } else { Err(EmbeddedError::Foreign { dir: self.dir.clone() }) }
     }
 
     /// Rejects data that the server's account does not own. PostgreSQL would fail, too, with a less clear message.

@@ -67,7 +67,6 @@ pub(crate) enum ServerState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunningServer {
     pub pid: i32,
-    /// The start time.
     pub since: Option<Timestamp>,
     pub port: u16,
     /// The socket's directory, once `postmaster.pid` contains it.
@@ -188,7 +187,10 @@ fn start(directory: &Directory, start_lock: &StartLock) -> Result<(), EmbeddedEr
     clear_pid(directory)?;
 
     for name in OPENED_BY_SERVER {
-        check_regular_file(&directory.data().join(name))?;
+        let path = directory.data().join(name);
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(EmbeddedError::Planted { path });
+        }
     }
     let log = server_log(directory);
     directory.check_log("server.log")?;
@@ -249,14 +251,6 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>, EmbeddedError> {
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).at("read", path)?;
     Ok(Some(bytes))
-}
-
-/// Fails if `path` exists and is neither a regular file nor a link to one.
-fn check_regular_file(path: &Path) -> Result<(), EmbeddedError> {
-    match fs::metadata(path) {
-        Ok(found) if !found.is_file() => Err(EmbeddedError::Planted { path: path.to_path_buf() }),
-        _ => Ok(()),
-    }
 }
 
 /// Rotates the server's log if it is large, and returns the length of the current log.

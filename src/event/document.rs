@@ -138,7 +138,7 @@ fn without_escapes(raw: &str, nul: NulPolicy) -> Result<Cow<'_, str>, Fault> {
     while let Some(found) = memchr::memchr(b'\\', &raw.as_bytes()[at..]) {
         let escape = at + found;
         out.push_str(&raw[at..escape]);
-        let (character, end) = read_escape(raw.as_bytes(), escape)?;
+        let (character, end) = read_escape(raw.as_bytes(), escape, false)?;
         match (character, nul) {
             ('\0', NulPolicy::Reject) => return Err(FaultKind::Nul.into()),
             ('\0', NulPolicy::Strip) => {}

@@ -22,85 +22,68 @@ pub(crate) type KeptJson<'a> = Cow<'a, str>;
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Event<'a> {
     /// `EventId`; unique within a game server only.
-    pub event_id: i64,
+    pub(crate) event_id: i64,
     /// `TimeStamp` in microseconds since 1970-01-01 UTC, truncated.
-    pub occurred_at_us: i64,
-    /// `TotalVictimKillFame`.
-    pub fame: i64,
+    pub(crate) occurred_at_us: i64,
+    pub(crate) fame: i64,
     /// `BattleId`: the `EventId` of the battle's first kill.
-    pub battle_id: Option<i64>,
+    pub(crate) battle_id: Option<i64>,
     /// `numberOfParticipants`, as in the payload.
-    pub participant_count: Option<i32>,
+    pub(crate) participant_count: Option<i32>,
     /// `groupMemberCount`, as in the payload.
-    pub group_size: Option<i32>,
-    /// `KillArea`.
-    pub kill_area: Option<Text<'a>>,
-    /// `Category`.
-    pub category: Option<Text<'a>>,
-    /// `Type`.
-    pub kind: Option<Text<'a>>,
-    /// `Location`.
-    pub location: Option<Text<'a>>,
-    /// `Version`.
-    pub version: Option<i32>,
-    /// `GvGMatch`.
-    pub gvg_match: Option<KeptJson<'a>>,
+    pub(crate) group_size: Option<i32>,
+    pub(crate) kill_area: Option<Text<'a>>,
+    pub(crate) category: Option<Text<'a>>,
+    pub(crate) kind: Option<Text<'a>>,
+    pub(crate) location: Option<Text<'a>>,
+    pub(crate) version: Option<i32>,
+    pub(crate) gvg_match: Option<KeptJson<'a>>,
     /// The game server from `server`, `region` or `source_region`, in the event or in its envelope.
-    pub server: Option<Server>,
+    pub(crate) server: Option<Server>,
     /// `Killer`, with a name.
-    pub killer: Player<'a>,
+    pub(crate) killer: Player<'a>,
     /// `Victim`, with a name.
-    pub victim: Player<'a>,
-    /// `Participants`.
-    pub participants: Vec<Player<'a>>,
-    /// `GroupMembers`.
-    pub group_members: Vec<Player<'a>>,
+    pub(crate) victim: Player<'a>,
+    pub(crate) participants: Vec<Player<'a>>,
+    pub(crate) group_members: Vec<Player<'a>>,
     /// The non-null slots of `Victim.Inventory`, by index.
-    pub loot: Vec<(i16, Item<'a>)>,
+    pub(crate) loot: Vec<(i16, Item<'a>)>,
 }
 
 /// One record of a player in an event.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct Player<'a> {
+pub(crate) struct Player<'a> {
     /// `Id`; never empty once parsed.
-    pub id: Text<'a>,
-    /// `Name`.
-    pub name: Option<Text<'a>>,
-    /// `GuildId`.
-    pub guild_id: Option<Text<'a>>,
-    /// `GuildName`.
-    pub guild_name: Option<Text<'a>>,
-    /// `AllianceId`.
-    pub alliance_id: Option<Text<'a>>,
+    pub(crate) id: Text<'a>,
+    pub(crate) name: Option<Text<'a>>,
+    pub(crate) guild_id: Option<Text<'a>>,
+    pub(crate) guild_name: Option<Text<'a>>,
+    pub(crate) alliance_id: Option<Text<'a>>,
     /// `AllianceName`, which holds the tag.
-    pub alliance_name: Option<Text<'a>>,
-    /// `AverageItemPower`.
-    pub item_power: Option<f64>,
-    /// `KillFame`.
-    pub kill_fame: Option<i64>,
-    /// `DeathFame`.
-    pub death_fame: Option<i64>,
+    pub(crate) alliance_name: Option<Text<'a>>,
+    pub(crate) item_power: Option<f64>,
+    pub(crate) kill_fame: Option<i64>,
+    pub(crate) death_fame: Option<i64>,
     /// `DamageDone`, in Participants only.
-    pub damage_done: Option<f64>,
+    pub(crate) damage_done: Option<f64>,
     /// `SupportHealingDone`, in Participants only.
-    pub healing_done: Option<f64>,
+    pub(crate) healing_done: Option<f64>,
     /// `Equipment`, by [`EQUIPMENT_SLOTS`].
-    pub equipment: [Option<Item<'a>>; EQUIPMENT_SLOTS.len()],
+    pub(crate) equipment: [Option<Item<'a>>; EQUIPMENT_SLOTS.len()],
     /// The text of the object `Equipment`. It may contain `\u0000`, and may be too long to be stored.
-    pub equipment_text: Option<&'a str>,
+    pub(crate) equipment_text: Option<&'a str>,
     /// Whether `equipment_text` has no long numbers, exponents or deep nesting.
-    pub equipment_plain: bool,
+    pub(crate) equipment_plain: bool,
 }
 
 /// An item in a slot.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct Item<'a> {
+pub(crate) struct Item<'a> {
     /// `Type`, such as `T8_2H_BOW@3`.
-    pub kind: Option<Text<'a>>,
+    pub(crate) kind: Option<Text<'a>>,
     /// `Quality`; 0 to 5 in all known events.
-    pub quality: Option<i16>,
-    /// `Count`.
-    pub count: Option<i32>,
+    pub(crate) quality: Option<i16>,
+    pub(crate) count: Option<i32>,
     /// `LegendarySoul`, of main hands and of the inventory only.
-    pub soul: Option<KeptJson<'a>>,
+    pub(crate) soul: Option<KeptJson<'a>>,
 }

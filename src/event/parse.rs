@@ -4,7 +4,7 @@ use crate::event::fault::{Fault, FaultKind};
 use crate::event::field::Field;
 use crate::event::json::{Cursor, Parsed};
 use crate::event::keys::ObjectKind;
-use crate::event::kill_event::{Event, FOOD, Item, MAIN_HAND, POTION, Player};
+use crate::event::kill_event::{EQUIPMENT_SLOTS, Event, Item, MAIN_HAND, Player};
 use crate::event::server::Server;
 use crate::event::time::time_stamp;
 
@@ -228,8 +228,8 @@ fn equipment_slots<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Pars
         match equipment_slot(field) {
             Some(slot) => {
                 // The souls of other slots have no column.
-                let soul = if slot == MAIN_HAND { Soul::Keep } else { Soul::Skip };
-                player.equipment[slot] = item(cursor, soul).map_err(|fault| fault.within(field.name()))?;
+                let item = item(cursor, slot == MAIN_HAND);
+                player.equipment[slot] = item.map_err(|fault| fault.within(field.name()))?;
             }
             None => cursor.skip()?,
         }
@@ -237,27 +237,17 @@ fn equipment_slots<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Pars
     Ok(())
 }
 
-/// Returns the index of a slot in [`EQUIPMENT_SLOTS`](crate::event::kill_event::EQUIPMENT_SLOTS).
+/// Returns the index of a slot in [`EQUIPMENT_SLOTS`].
 fn equipment_slot(field: Field) -> Option<usize> {
-    Some(match field {
-        Field::MainHand => MAIN_HAND,
-        Field::OffHand => 1,
-        Field::Head => 2,
-        Field::Armor => 3,
-        Field::Shoes => 4,
-        Field::Bag => 5,
-        Field::Cape => 6,
-        Field::Mount => 7,
-        Field::Potion => POTION,
-        Field::Food => FOOD,
-        _ => return None,
-    })
+    // The slots are the last fields, in the order of the columns.
+    let slot = (field as usize).checked_sub(Field::MainHand as usize)?;
+    (slot < EQUIPMENT_SLOTS.len()).then_some(slot)
 }
 
 fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Parsed<()> {
     loot.clear();
     optional_array(cursor, |cursor, index| {
-        if let Some(item) = item(cursor, Soul::Keep)? {
+        if let Some(item) = item(cursor, true)? {
             let slot = i16::try_from(index).map_err(|_| FaultKind::TooManySlots)?;
             loot.push((slot, item));
         }
@@ -265,14 +255,8 @@ fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Pa
     })
 }
 
-/// Whether to keep the soul of an item. A soul without a column must not cause a reject, so it is only skipped.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Soul {
-    Keep,
-    Skip,
-}
-
-fn item<'a>(cursor: &mut Cursor<'a>, soul: Soul) -> Parsed<Option<Item<'a>>> {
+/// Parses an item. A soul without a column must not cause a reject, so it is only skipped.
+fn item<'a>(cursor: &mut Cursor<'a>, keeps_soul: bool) -> Parsed<Option<Item<'a>>> {
     if cursor.null()? {
         return Ok(None);
     }
@@ -286,7 +270,7 @@ fn item<'a>(cursor: &mut Cursor<'a>, soul: Soul) -> Parsed<Option<Item<'a>>> {
             Field::Type => cursor.text().map(|text| item.kind = text),
             Field::Quality => narrow(cursor).map(|quality| item.quality = quality),
             Field::Count => narrow(cursor).map(|count| item.count = count),
-            Field::LegendarySoul if soul == Soul::Keep => cursor.json().map(|soul| item.soul = soul),
+            Field::LegendarySoul if keeps_soul => cursor.json().map(|soul| item.soul = soul),
             _ => cursor.skip(),
         };
         read.map_err(|fault| fault.within(field.name()))?;
@@ -305,7 +289,7 @@ fn narrow<T: TryFrom<i64>>(cursor: &mut Cursor<'_>) -> Parsed<Option<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::kill_event::EQUIPMENT_SLOTS;
+    use crate::event::kill_event::{FOOD, POTION};
 
     #[test]
     fn slot_indices_match_their_names() {

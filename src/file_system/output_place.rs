@@ -8,8 +8,6 @@
 
 use crate::file_system::permissions::others_may;
 use nix::libc::{ELOOP, O_NOFOLLOW};
-use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -31,22 +29,26 @@ impl OutputPlace {
     /// Follows all links of a path. Returns an error if another user could have planted one of them, or the file itself. A
     /// missing file is fine, a missing directory is not.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        let whole = path::absolute(path)?;
-        let mut pending = Pending::default();
-        pending.prepend(&whole);
+        // The path whose steps are not resolved yet.
+        let mut pending = path::absolute(path)?;
         let mut place = PathBuf::from("/");
         let mut links = 0;
-        while let Some(name) = pending.0.pop_front() {
-            match name {
-                Step::Root => place = PathBuf::from("/"),
-                Step::Up => {
+        while let Some(step) = pending.components().next() {
+            let mut rest = pending.components();
+            rest.next();
+            let rest = rest.as_path().to_owned();
+            let is_last = rest.as_os_str().is_empty();
+            match step {
+                Component::RootDir => place = PathBuf::from("/"),
+                Component::ParentDir => {
                     place.pop();
                 }
-                Step::Down(name) => {
+                Component::CurDir | Component::Prefix(_) => {}
+                Component::Normal(name) => {
                     let next = place.join(name);
                     let found = match next.symlink_metadata() {
                         Ok(found) => found,
-                        Err(error) if error.kind() == io::ErrorKind::NotFound && pending.0.is_empty() => {
+                        Err(error) if error.kind() == io::ErrorKind::NotFound && is_last => {
                             return Ok(Self { path: next, is_descriptor: false });
                         }
                         Err(error) => return Err(error),
@@ -57,18 +59,19 @@ impl OutputPlace {
                         if links > LINKS_MAX {
                             return Err(io::Error::from_raw_os_error(ELOOP));
                         }
-                        if is_descriptor(&next) && pending.0.is_empty() {
+                        if is_descriptor(&next) && is_last {
                             return Ok(Self { path: next, is_descriptor: true });
                         }
-                        pending.prepend(&fs::read_link(&next)?);
+                        pending = fs::read_link(&next)?.join(rest);
                         continue;
                     }
-                    if pending.0.is_empty() {
+                    if is_last {
                         refuse(&next, &found)?;
                     }
                     place = next;
                 }
             }
+            pending = rest;
         }
         Ok(Self { path: place, is_descriptor: false })
     }
@@ -86,30 +89,6 @@ impl OutputPlace {
     /// Returns an error if the opened file is not acceptable here. It may have been replaced since the check.
     pub(crate) fn check_opened(&self, file: &File) -> io::Result<()> {
         if self.is_descriptor { Ok(()) } else { refuse(&self.path, &file.metadata()?) }
-    }
-}
-
-/// One step of the way from the root directory.
-enum Step {
-    Root,
-    Up,
-    Down(OsString),
-}
-
-/// The steps that are not resolved yet.
-#[derive(Default)]
-struct Pending(VecDeque<Step>);
-
-impl Pending {
-    fn prepend(&mut self, path: &Path) {
-        for component in path.components().rev() {
-            match component {
-                Component::RootDir => self.0.push_front(Step::Root),
-                Component::ParentDir => self.0.push_front(Step::Up),
-                Component::Normal(name) => self.0.push_front(Step::Down(name.to_owned())),
-                Component::CurDir | Component::Prefix(_) => {}
-            }
-        }
     }
 }
 

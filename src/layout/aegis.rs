@@ -99,11 +99,11 @@ impl AegisEncoder {
         row.int8(event.event_id);
         row.timestamp_ms(event.occurred_at_us);
         row.int4(fame);
-        row.optional_int8(battle);
+        row.optional(battle, Row::int8);
         player_fields(&event.killer, &mut row);
         player_fields(&event.victim, &mut row);
-        row.optional_jsonb(killer.as_deref());
-        row.optional_jsonb(victim.as_deref());
+        row.optional(killer.as_deref(), Row::jsonb);
+        row.optional(victim.as_deref(), Row::jsonb);
         row.end();
         rows.end_event(event.event_id, event.occurred_at_us);
         Ok(())
@@ -136,8 +136,8 @@ fn player_fields(player: &Player<'_>, row: &mut Row<'_>) {
     row.text(&player.id);
     // The parser rejects a killer or victim without a name.
     row.text(player.name.as_deref().unwrap_or_default());
-    row.optional_text(player.guild_name.as_deref());
-    row.optional_text(player.alliance_name.as_deref());
+    row.optional(player.guild_name.as_deref(), Row::text);
+    row.optional(player.alliance_name.as_deref(), Row::text);
     row.float8(player.item_power.unwrap_or_default());
 }
 

@@ -194,18 +194,18 @@ impl ArchiveEncoder {
         row.text(self.server.name());
         row.int8(event.event_id);
         row.timestamptz(event.occurred_at_us);
-        row.optional_int8(event.battle_id);
+        row.optional(event.battle_id, Row::int8);
         row.int8(event.fame);
         row.text(&event.killer.id);
         row.text(&event.victim.id);
-        row.optional_int4(event.participant_count);
-        row.optional_int4(event.group_size);
-        row.optional_text(event.kill_area.as_deref());
-        row.optional_text(event.category.as_deref());
-        row.optional_text(event.kind.as_deref());
-        row.optional_text(event.location.as_deref());
-        row.optional_int4(event.version);
-        row.optional_jsonb(event.gvg_match.as_deref());
+        row.optional(event.participant_count, Row::int4);
+        row.optional(event.group_size, Row::int4);
+        row.optional(event.kill_area.as_deref(), Row::text);
+        row.optional(event.category.as_deref(), Row::text);
+        row.optional(event.kind.as_deref(), Row::text);
+        row.optional(event.location.as_deref(), Row::text);
+        row.optional(event.version, Row::int4);
+        row.optional(event.gvg_match.as_deref(), Row::jsonb);
         row.end();
     }
 
@@ -227,10 +227,10 @@ impl ArchiveEncoder {
             row.text(self.server.name());
             row.int8(event.event_id);
             row.int2(*slot);
-            row.optional_text(item.kind.as_deref());
-            row.optional_int2(item.quality);
-            row.optional_int4(item.count);
-            row.optional_jsonb(item.soul.as_deref());
+            row.optional(item.kind.as_deref(), Row::text);
+            row.optional(item.quality, Row::int2);
+            row.optional(item.count, Row::int4);
+            row.optional(item.soul.as_deref(), Row::jsonb);
             row.end();
         }
     }
@@ -258,16 +258,16 @@ fn player_row(server: Server, event: &Event<'_>, records: &[PlayerSource], out: 
     row.text(&player.id);
     row.text(richest.role());
     row.bool(group_member.is_some());
-    row.optional_text(player.name.as_deref());
-    row.optional_text(player.guild_id.as_deref());
-    row.optional_text(player.guild_name.as_deref());
-    row.optional_text(player.alliance_id.as_deref());
-    row.optional_text(player.alliance_name.as_deref());
-    row.optional_float8(item_power);
-    row.optional_int8(kill_fame);
-    row.optional_int8(player.death_fame);
-    row.optional_float8(participant.and_then(|record| record.of(event).damage_done));
-    row.optional_float8(participant.and_then(|record| record.of(event).healing_done));
+    row.optional(player.name.as_deref(), Row::text);
+    row.optional(player.guild_id.as_deref(), Row::text);
+    row.optional(player.guild_name.as_deref(), Row::text);
+    row.optional(player.alliance_id.as_deref(), Row::text);
+    row.optional(player.alliance_name.as_deref(), Row::text);
+    row.optional(item_power, Row::float8);
+    row.optional(kill_fame, Row::int8);
+    row.optional(player.death_fame, Row::int8);
+    row.optional(participant.and_then(|record| record.of(event).damage_done), Row::float8);
+    row.optional(participant.and_then(|record| record.of(event).healing_done), Row::float8);
     equipment_fields(player, &mut row);
     row.end();
 }
@@ -275,11 +275,11 @@ fn player_row(server: Server, event: &Event<'_>, records: &[PlayerSource], out: 
 fn equipment_fields(player: &Player<'_>, row: &mut Row<'_>) {
     for item in &player.equipment {
         let item = item.as_ref();
-        row.optional_text(item.and_then(|item| item.kind.as_deref()));
-        row.optional_int2(item.and_then(|item| item.quality));
+        row.optional(item.and_then(|item| item.kind.as_deref()), Row::text);
+        row.optional(item.and_then(|item| item.quality), Row::int2);
     }
     let slot = |slot: usize| -> Option<&Item<'_>> { player.equipment[slot].as_ref() };
-    row.optional_int4(slot(POTION).and_then(|item| item.count));
-    row.optional_int4(slot(FOOD).and_then(|item| item.count));
-    row.optional_jsonb(slot(MAIN_HAND).and_then(|item| item.soul.as_deref()));
+    row.optional(slot(POTION).and_then(|item| item.count), Row::int4);
+    row.optional(slot(FOOD).and_then(|item| item.count), Row::int4);
+    row.optional(slot(MAIN_HAND).and_then(|item| item.soul.as_deref()), Row::jsonb);
 }

@@ -9,6 +9,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::layout::copy::{COPY_HEADER, COPY_TRAILER, POSTGRES_EPOCH_US};
 use crate::layout::json_value::{self, JsonDifference};
 use crate::layout::table::{Column, ColumnType, Table};
 use crate::visible::visible;
@@ -16,9 +17,6 @@ use jiff::Timestamp;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
-
-/// The PostgreSQL epoch, 2000-01-01 UTC, in microseconds since 1970.
-const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 
 /// Maximum number of characters of a value in a [`Difference`].
 const SHOWN_CHARS_MAX: usize = 60;
@@ -50,11 +48,9 @@ pub(crate) struct MalformedRows;
 /// The first difference between the stored rows of an event and the rows of the dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Difference {
-    /// The table.
     pub table: &'static str,
     /// The row within the event, such as `slot 4`. Empty in a table with one row per event.
     pub row: String,
-    /// The kind of difference.
     pub kind: DifferenceKind,
 }
 
@@ -69,9 +65,7 @@ pub(crate) enum DifferenceKind {
     Column {
         /// The column, and the place within its value if that is JSON.
         name: String,
-        /// The value in the database.
         stored: String,
-        /// The value in the dump.
         expected: String,
     },
 }
@@ -83,8 +77,8 @@ impl<'b> StoredRows<'b> {
     ///
     /// The answer is truncated or has other columns.
     pub(crate) fn of_answer(table: &'static Table, answer: &'b [u8]) -> Result<Self, MalformedRows> {
-        let body = answer.strip_prefix(crate::layout::copy::COPY_HEADER).ok_or(MalformedRows)?;
-        let mut rest = body.strip_suffix(crate::layout::copy::COPY_TRAILER).ok_or(MalformedRows)?;
+        let body = answer.strip_prefix(COPY_HEADER).ok_or(MalformedRows)?;
+        let mut rest = body.strip_suffix(COPY_TRAILER).ok_or(MalformedRows)?;
         let id_position =
             table.columns.iter().position(|column| column.name == table.id).ok_or(MalformedRows)?;
         let mut of_events: HashMap<i64, EventPieces<'b>> = HashMap::new();
@@ -137,11 +131,7 @@ impl<'b> StoredRows<'b> {
     /// The encoded rows are malformed.
     pub(crate) fn is_same(&self, event_id: i64, expected: &[u8]) -> Result<bool, MalformedRows> {
         let stored = self.of_events.get(&event_id).map_or(0, |stored| stored.count);
-        let (mut rest, mut count) = (expected, 0);
-        while !rest.is_empty() {
-            take_row(&mut rest, None)?;
-            count += 1;
-        }
+        let count = row_count(expected)?;
         Ok(count == stored && self.first_difference(event_id, expected)?.is_none())
     }
 }
@@ -152,6 +142,16 @@ fn note<'b>(of_events: &mut HashMap<i64, EventPieces<'b>>, id: Option<i64>, piec
         stored.pieces.push(piece);
         stored.count += count;
     }
+}
+
+/// Number of rows.
+pub(crate) fn row_count(mut rest: &[u8]) -> Result<usize, MalformedRows> {
+    let mut count = 0;
+    while !rest.is_empty() {
+        take_row(&mut rest, None)?;
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// Takes the next row. Returns its bytes and its field at `position`, if it has one that is not NULL.

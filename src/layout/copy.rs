@@ -10,7 +10,7 @@ pub(crate) const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 pub(crate) const COPY_TRAILER: &[u8] = &[0xff, 0xff];
 
 /// The PostgreSQL epoch, 2000-01-01 UTC, in microseconds since 1970.
-const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+pub(crate) const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 
 /// A row that is being written. The fields must come in the order of the table's columns.
 pub(crate) struct Row<'o> {
@@ -84,52 +84,20 @@ impl<'o> Row<'o> {
         self.timestamptz(microseconds_since_1970.div_euclid(1000) * 1000);
     }
 
-    pub(crate) fn optional_text(&mut self, value: Option<&str>) {
+    /// Writes a value with `write`, or NULL.
+    pub(crate) fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
         match value {
-            Some(value) => self.text(value),
-            None => self.null(),
-        }
-    }
-
-    pub(crate) fn optional_int8(&mut self, value: Option<i64>) {
-        match value {
-            Some(value) => self.int8(value),
-            None => self.null(),
-        }
-    }
-
-    pub(crate) fn optional_int4(&mut self, value: Option<i32>) {
-        match value {
-            Some(value) => self.int4(value),
-            None => self.null(),
-        }
-    }
-
-    pub(crate) fn optional_int2(&mut self, value: Option<i16>) {
-        match value {
-            Some(value) => self.int2(value),
-            None => self.null(),
-        }
-    }
-
-    pub(crate) fn optional_float8(&mut self, value: Option<f64>) {
-        match value {
-            Some(value) => self.float8(value),
+            Some(value) => write(self, value),
             None => self.null(),
         }
     }
 
     /// Writes a `jsonb`: the version byte 1 and the JSON text.
-    pub(crate) fn optional_jsonb(&mut self, value: Option<&str>) {
-        match value {
-            Some(value) => {
-                self.count_field();
-                self.out.extend_from_slice(&length(value.len() + 1));
-                self.out.push(1);
-                self.out.extend_from_slice(value.as_bytes());
-            }
-            None => self.null(),
-        }
+    pub(crate) fn jsonb(&mut self, value: &str) {
+        self.count_field();
+        self.out.extend_from_slice(&length(value.len() + 1));
+        self.out.push(1);
+        self.out.extend_from_slice(value.as_bytes());
     }
 
     pub(crate) fn end(self) {

@@ -19,25 +19,39 @@ pub enum Indexes {
     Later,
 }
 
-/// Returns the statements that create missing objects in `schema`. `indexes` applies to the indexes of our own tables.
-pub(crate) fn statements(layout: Layout, schema: &str, indexes: Indexes) -> String {
-    let schema = quote_identifier(schema);
-    let mut sql = String::new();
-    let tables = layout.tables();
-    let uses = |kind| tables.iter().flat_map(|table| table.columns).any(|column| column.kind == kind);
-    if uses(ColumnType::Server) {
-        create_enum(&mut sql, &schema, "albion_server", &Server::ALL.map(Server::name));
-    }
-    if uses(ColumnType::Role) {
-        create_enum(&mut sql, &schema, "kill_role", &ROLES);
-    }
-    for table in tables {
-        match table.keeper {
-            TableOwner::Us => create_missing(&mut sql, &schema, table, indexes),
-            TableOwner::Others => create_whole(&mut sql, &schema, table),
+impl Layout {
+    /// Returns idempotent statements that create the missing types, tables and indexes in `schema`. `indexes` applies to the
+    /// indexes of our own tables.
+    pub fn ddl(self, schema: &str, indexes: Indexes) -> String {
+        let schema = quote_identifier(schema);
+        let mut sql = String::new();
+        let tables = self.tables();
+        let uses = |kind| tables.iter().flat_map(|table| table.columns).any(|column| column.kind == kind);
+        if uses(ColumnType::Server) {
+            create_enum(&mut sql, &schema, "albion_server", &Server::ALL.map(Server::name));
         }
+        if uses(ColumnType::Role) {
+            create_enum(&mut sql, &schema, "kill_role", &ROLES);
+        }
+        for table in tables {
+            match table.keeper {
+                TableOwner::Us => create_missing(&mut sql, &schema, table, indexes),
+                TableOwner::Others => create_whole(&mut sql, &schema, table),
+            }
+        }
+        sql
     }
-    sql
+
+    /// The secondary indexes of our own tables, which can be created later than the tables: their names and the statements.
+    pub fn indexes(self, schema: &str) -> Vec<(&'static str, String)> {
+        let schema = quote_identifier(schema);
+        let ours = self.tables().iter().filter(|table| table.keeper == TableOwner::Us);
+        let made = |table: &'static Table| {
+            let schema = &schema;
+            table.indexes.iter().map(move |index| (index.name, create_index(schema, table, index)))
+        };
+        ours.flat_map(made).collect()
+    }
 }
 
 // Writing to a String can't fail, so the results of write! are ignored.
@@ -72,17 +86,6 @@ fn create_missing(sql: &mut String, schema: &str, table: &Table, indexes: Indexe
 
 fn create_index(schema: &str, table: &Table, index: &Index) -> String {
     format!("CREATE INDEX IF NOT EXISTS {}", index_definition(schema, table, index))
-}
-
-/// The names of our own tables' secondary indexes, with the statements that create them.
-pub(crate) fn indexes(layout: Layout, schema: &str) -> Vec<(&'static str, String)> {
-    let schema = quote_identifier(schema);
-    let ours = layout.tables().iter().filter(|table| table.keeper == TableOwner::Us);
-    let made = |table: &'static Table| {
-        let schema = &schema;
-        table.indexes.iter().map(move |index| (index.name, create_index(schema, table, index)))
-    };
-    ours.flat_map(made).collect()
 }
 
 /// Returns the statements that comment on the tables and the columns for which `is_wanted` is true. A table has no column.

@@ -20,7 +20,6 @@ pub(crate) mod table;
 mod tests;
 
 use crate::layout::comments::Comments;
-use crate::layout::ddl::Indexes;
 use crate::layout::table::{ColumnType, Table};
 use std::fmt;
 use std::str::FromStr;
@@ -59,11 +58,6 @@ impl Layout {
         self.tables().iter().flat_map(|table| table.columns).any(|column| column.kind == ColumnType::Server)
     }
 
-    /// Returns idempotent statements that create the missing types, tables and indexes in `schema`.
-    pub fn ddl(self, schema: &str, indexes: Indexes) -> String {
-        ddl::statements(self, schema, indexes)
-    }
-
     /// The comments on this program's own tables. `"KillEvent"` has none, also if a load creates it: it belongs to Prisma,
     /// and `prisma db pull` warns about comments.
     pub(crate) fn comments(self) -> &'static [Comments] {
@@ -71,11 +65,6 @@ impl Layout {
             Layout::Archive => &comments::ARCHIVE,
             Layout::Aegis => &[],
         }
-    }
-
-    /// The secondary indexes that can be created later than their tables: their names and the statements.
-    pub fn indexes(self, schema: &str) -> Vec<(&'static str, String)> {
-        ddl::indexes(self, schema)
     }
 }
 
@@ -89,10 +78,7 @@ impl FromStr for Layout {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let names = || Layout::ALL.map(Layout::name).join(", ");
-        Layout::ALL
-            .into_iter()
-            .find(|layout| layout.name() == name)
-            .ok_or_else(|| format!("possible values: {}", names()))
+        let found = Layout::ALL.into_iter().find(|layout| layout.name() == name);
+        found.ok_or_else(|| format!("possible values: {}", Layout::ALL.map(Layout::name).join(", ")))
     }
 }

@@ -1,5 +1,6 @@
 //! The encoded rows of a segment's events, and the byte ranges of each event.
 
+use crate::layout::compare::row_count;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -27,21 +28,13 @@ pub struct Rows {
     events: Vec<EncodedEvent>,
     /// The battle of each event; only in a layout that also takes it from other events.
     battles: Vec<Option<i64>>,
-    is_held: HeldRows,
+    /// Whether the rows of each event are dropped after a successful encoding, and encoded again each time they are sent.
+    is_recoded: bool,
     /// The earliest time of all added events, in microseconds since 1970.
     oldest_us: Option<i64>,
     recoder: Option<Box<dyn Recode>>,
     /// Number of encoded bytes that are not held.
     dropped_bytes: usize,
-}
-
-/// Whether the bytes of the rows are held.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum HeldRows {
-    #[default]
-    All,
-    /// The rows of each event are dropped after a successful encoding.
-    Nothing,
 }
 
 /// Encodes an event again from its source text.
@@ -51,10 +44,8 @@ pub trait Recode: fmt::Debug + Send + Sync {
     fn recode(&self, event: usize, battles: &[Option<i64>], rows: &mut Rows);
 }
 
-/// An encoded event.
 #[derive(Debug, Clone, Copy)]
 pub struct EncodedEvent {
-    /// Its `EventId`.
     pub id: i64,
     /// The end of its rows in each table.
     ends: [u32; TABLES_MAX],
@@ -93,8 +84,8 @@ impl Rows {
     ///
     /// The event is not found again.
     pub fn get(&self, event: usize, table: usize) -> Cow<'_, [u8]> {
-        match (self.is_held, &self.recoder) {
-            (HeldRows::Nothing, Some(recoder)) => {
+        match &self.recoder {
+            Some(recoder) if self.is_recoded => {
                 let mut rows = Rows::default();
                 recoder.recode(event, &self.battles, &mut rows);
                 // Each event has a row in the first table. Without its rows it would count as stored, and be lost.
@@ -106,8 +97,12 @@ impl Rows {
     }
 
     /// Number of rows of an event in a table of the layout.
+    ///
+    /// # Panics
+    ///
+    /// The rows are malformed.
     pub fn count(&self, event: usize, table: usize) -> usize {
-        EncodedRows(&self.get(event, table)).count()
+        row_count(&self.get(event, table)).expect("encoded rows are whole")
     }
 
     /// Returns the event of row number `line`, from 1, among the rows of `events` in a table.
@@ -132,7 +127,7 @@ impl Rows {
 
     /// Whether rows are encoded again each time they are sent.
     pub fn is_recoded(&self) -> bool {
-        self.is_held == HeldRows::Nothing
+        self.is_recoded
     }
 
     /// Reserves `bytes` in each table for the rows of an event.
@@ -142,7 +137,7 @@ impl Rows {
 
     /// Drops the bytes of all rows, and from now on those of each added event at its end.
     pub fn drop_bytes(&mut self) {
-        self.is_held = HeldRows::Nothing;
+        self.is_recoded = true;
         self.dropped_bytes += self.byte_len();
         self.tables = Default::default();
     }
@@ -181,7 +176,7 @@ impl Rows {
     /// Ends the rows of an event. `occurred_at_us` is in microseconds since 1970.
     pub(crate) fn end_event(&mut self, id: i64, occurred_at_us: i64) {
         self.oldest_us = Some(self.oldest_us.map_or(occurred_at_us, |oldest| oldest.min(occurred_at_us)));
-        if self.is_held == HeldRows::Nothing {
+        if self.is_recoded {
             self.events.push(EncodedEvent { id, ends: [0; TABLES_MAX] });
             self.dropped_bytes += self.byte_len();
             self.tables.iter_mut().for_each(Vec::clear);
@@ -191,25 +186,6 @@ impl Rows {
             u32::try_from(self.tables[table].len()).expect("rows are dropped long before they reach 4 GiB")
         });
         self.events.push(EncodedEvent { id, ends });
-    }
-}
-
-/// An iterator over rows in binary COPY, which start with their number of fields.
-struct EncodedRows<'r>(&'r [u8]);
-
-impl<'r> Iterator for EncodedRows<'r> {
-    type Item = &'r [u8];
-
-    fn next(&mut self) -> Option<&'r [u8]> {
-        let (fields, mut rest) = self.0.split_first_chunk::<2>()?;
-        for _ in 0..i16::from_be_bytes(*fields) {
-            let (length, after) = rest.split_first_chunk::<4>()?;
-            // NULL has the length -1 and no bytes.
-            rest = after.get(usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0)..)?;
-        }
-        let (row, rest) = self.0.split_at(self.0.len() - rest.len());
-        self.0 = rest;
-        Some(row)
     }
 }
 

@@ -211,9 +211,7 @@ impl Table {
 /// A column that the loader writes.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
-    /// Its name.
     pub name: &'static str,
-    /// Its type.
     pub kind: ColumnType,
     /// Whether it is NOT NULL.
     pub needed: bool,
@@ -221,10 +219,8 @@ pub struct Column {
     pub keep_on_update: bool,
 }
 
-/// A secondary index.
 #[derive(Debug, Clone, Copy)]
 pub struct Index {
-    /// Its name, without the schema.
     pub name: &'static str,
     /// The DDL after `ON table`.
     pub definition: &'static str,

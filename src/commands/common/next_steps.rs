@@ -19,28 +19,19 @@ use std::path::{Path, PathBuf};
 
 /// The commands to run after a load.
 pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
-    let typed = |name: &str| Typed::new(name, &args.database, env);
-    let of_events = |name: &str| typed(name).of_events(&args.event, env);
-    let load = |rejects: Option<&OsStr>| of_events("load").with_load_args(args, env, rejects);
-    let rejects = args.rejects.as_ref().map(|path| path.as_os_str());
-    let max_rejects = args.max_rejects.as_deref();
-    let same = || load(rejects).option("--max-rejects", max_rejects, None);
+    let real = LoadArgs { dry_run: false, ..args.clone() };
+    let unlimited = LoadArgs { max_rejects: Some("100%".to_owned()), ..args.clone() };
     // The reject file must not be read and written at once.
     let rejects_given = args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(Into::into));
-    let rejects_again = rejects_given.map(|path| path.with_added_extension("again"));
+    let rejects = rejects_given.map(|path| path.with_added_extension("again"));
+    let verify = || Typed::of_events("verify", &args.database, &args.event, env).paths(&args.files).done();
     NextCommands {
-        again: same().flag("--dry-run", args.dry_run).paths(&args.files).done(),
-        unlimited: load(rejects)
-            .option("--max-rejects", Some("100%"), None)
-            .flag("--dry-run", args.dry_run)
-            .paths(&args.files)
-            .done(),
-        load: same().paths(&args.files).done(),
-        load_rejects: load(rejects_again.as_ref().map(|path| path.as_os_str()))
-            .option("--max-rejects", max_rejects, None)
-            .done(),
-        verify: (!reads_stdin(&args.files)).then(|| of_events("verify").paths(&args.files).done()),
-        health: typed("health")
+        again: load_again(args, env),
+        unlimited: load_again(&unlimited, env),
+        load: load_again(&real, env),
+        load_rejects: load(&LoadArgs { rejects, ..real }, env).done(),
+        verify: (!reads_stdin(&args.files)).then(verify),
+        health: Typed::new("health", &args.database, env, without_password)
             .option("--layout", args.event.layout.as_deref(), env.get("KILLS_LAYOUT"))
             .done(),
         ..NextCommands::default()
@@ -58,28 +49,31 @@ pub(crate) fn advised(args: &LoadArgs, env: Environment<'_>, events_at: &str) ->
     AdvisedCommands { again, load_rejects }
 }
 
-/// A load with the options of this load, without the files, for an error or the log.
-fn logged_load(args: &LoadArgs, env: Environment<'_>) -> Typed {
-    let rejects = args.rejects.as_ref().map(|path| path.as_os_str());
-    Typed::new("load", &args.database, env)
-        .of_events(&args.event, env)
-        .with_load_args(args, env, rejects)
+/// A load with the options of this load, without the files.
+fn load(args: &LoadArgs, env: Environment<'_>) -> Typed {
+    Typed::of_events("load", &args.database, &args.event, env)
+        .option("--on-conflict", args.on_conflict.as_deref(), env.get("KILLS_ON_CONFLICT"))
+        .flag("--force", args.force)
+        .flag("--reread", args.reread)
+        .path("--rejects", args.rejects.as_deref())
+        .path("--metrics-file", args.metrics_file.as_deref())
+        .option("--listen", args.listen.as_deref(), None)
         .option("--max-rejects", args.max_rejects.as_deref(), None)
         .flag("--dry-run", args.dry_run)
 }
 
-/// The command that repeats a load, for an error or the log.
+/// The command that repeats a load.
 pub(crate) fn load_again(args: &LoadArgs, env: Environment<'_>) -> String {
-    logged_load(args, env).paths(&args.files).done()
+    load(args, env).paths(&args.files).done()
 }
 
 /// A load of converted input with the options of this load, for input errors.
 pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand {
-    let command = piped(logged_load(args, env).flag("--json", args.json).done());
+    let command = piped(load(args, env).flag("--json", args.json).done());
     if args.dry_run {
         return command;
     }
-    let delete = Typed::new("delete", &args.database, env).of_events(&args.event, env);
+    let delete = Typed::of_events("delete", &args.database, &args.event, env);
     command.with_damage_advice(move |input| {
         let delete = match input {
             Source::File(path) => delete.clone().paths([path]).done(),
@@ -94,16 +88,17 @@ pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand 
 
 /// The deletion of the events of these inputs of a load, where `-` is standard input.
 pub(crate) fn delete_of(args: &LoadArgs, env: Environment<'_>, dumps: &[&Path]) -> String {
-    Typed::new("delete", &args.database, env).of_events(&args.event, env).paths(dumps).done()
+    Typed::of_events("delete", &args.database, &args.event, env).paths(dumps).done()
+}
+
+/// A verification with the options of this one, without the files.
+fn verify(args: &VerifyArgs, env: Environment<'_>) -> Typed {
+    Typed::of_events("verify", &args.database, &args.event, env).flag("--ids-only", args.ids_only)
 }
 
 /// A verification of converted input, for input errors.
 pub(crate) fn piped_verify(args: &VerifyArgs, env: Environment<'_>) -> PipedCommand {
-    let command = Typed::new("verify", &args.database, env)
-        .of_events(&args.event, env)
-        .flag("--ids-only", args.ids_only)
-        .flag("--json", args.json);
-    piped(command.done())
+    piped(verify(args, env).flag("--json", args.json).done())
 }
 
 /// Replaces `--battle from-name` by the battle id, because standard input has no name.
@@ -116,27 +111,25 @@ fn piped(command: String) -> PipedCommand {
 
 /// A load into the tables of a verification, without the files.
 pub(crate) fn load_of_verified(args: &VerifyArgs, env: Environment<'_>) -> String {
-    Typed::new("load", &args.database, env).of_events(&args.event, env).done()
+    Typed::of_events("load", &args.database, &args.event, env).done()
 }
 
 /// The command that repeats a verification.
 pub(crate) fn verify_again(args: &VerifyArgs, env: Environment<'_>) -> String {
-    let command = Typed::new("verify", &args.database, env)
-        .of_events(&args.event, env)
-        .flag("--ids-only", args.ids_only)
-        .paths(&args.files)
-        .done();
+    let command = verify(args, env).paths(&args.files).done();
     if reads_stdin(&args.files) { format!("… | {command}") } else { command }
+}
+
+/// A deletion with the options of this one, without the files.
+fn delete(args: &DeleteArgs, env: Environment<'_>) -> Typed {
+    Typed::of_events("delete", &args.database, &args.event, env)
+        .option("--before", args.before.as_deref(), None)
+        .flag("--dry-run", args.dry_run)
 }
 
 /// The command that repeats a deletion.
 pub(crate) fn delete_again(args: &DeleteArgs, env: Environment<'_>) -> String {
-    Typed::new("delete", &args.database, env)
-        .of_events(&args.event, env)
-        .option("--before", args.before.as_deref(), None)
-        .flag("--dry-run", args.dry_run)
-        .paths(&args.files)
-        .done()
+    delete(args, env).paths(&args.files).done()
 }
 
 /// Adds the options of the run to the commands that the database module suggests.
@@ -156,9 +149,9 @@ const PRINT: &str = "aegis-kills schema print";
 impl SchemaHints {
     pub(crate) fn new(database: &DatabaseArgs, layout: Option<&str>, env: Environment<'_>) -> Self {
         let of_layout = |command: Typed| command.option("--layout", layout, env.get("KILLS_LAYOUT")).done();
-        let typed = |command: &str| of_layout(Typed::new(command, database, env));
+        let typed = |command: &str| of_layout(Typed::new(command, database, env, without_password));
         let restore = format!("{} --server NAME --on-conflict update FILE…", typed("load"));
-        let owner_apply = of_layout(Typed::for_owner("schema apply", database, env));
+        let owner_apply = of_layout(Typed::new("schema apply", database, env, without_login));
         Self { apply: typed("schema apply"), owner_apply, print: typed("schema print"), restore }
     }
 
@@ -182,11 +175,7 @@ impl SchemaHints {
 
 /// A deletion of the events of converted input, for input errors.
 pub(crate) fn piped_delete(args: &DeleteArgs, env: Environment<'_>) -> PipedCommand {
-    let command = Typed::new("delete", &args.database, env)
-        .of_events(&args.event, env)
-        .flag("--dry-run", args.dry_run)
-        .flag("--json", args.json);
-    let command = piped(command.done());
+    let command = piped(delete(args, env).flag("--json", args.json).done());
     if args.dry_run {
         return command;
     }
@@ -200,18 +189,41 @@ pub(crate) fn piped_delete(args: &DeleteArgs, env: Environment<'_>) -> PipedComm
 struct Typed(String);
 
 impl Typed {
-    fn new(command: &str, args: &DatabaseArgs, env: Environment<'_>) -> Self {
-        Self::begin(command).of_database(args, env, without_password)
-    }
-
-    /// A command that another role runs.
-    fn for_owner(command: &str, args: &DatabaseArgs, env: Environment<'_>) -> Self {
-        Self::begin(command).of_database(args, env, without_login)
-    }
-
-    fn begin(command: &str) -> Self {
+    /// A command with the database. `shown` returns the form of a URL that the text can have, if there is one.
+    fn new(
+        command: &str,
+        args: &DatabaseArgs,
+        env: Environment<'_>,
+        shown: impl Fn(&str) -> Option<String>,
+    ) -> Self {
         let program = std::env::args_os().next().unwrap_or_else(|| "aegis-kills".into());
-        Self(format!("{} {command}", quoted(&program)))
+        let begun = Self(format!("{} {command}", quoted(&program)));
+        let begun = match args.database_url.as_deref().map(shown) {
+            Some(Some(url)) => begun.word("--database-url").word(&shell_quoted(&url)),
+            Some(None) => begun.option("--database-url", Some(CONCEALED), None),
+            None => begun,
+        };
+        let embedded = match &args.database_url {
+            Some(_) => None,
+            None => args.embedded.clone().or_else(|| env.get("KILLS_EMBEDDED").map(Into::into)),
+        };
+        begun
+            .path("--embedded", embedded.as_deref())
+            .option(
+                "--schema",
+                args.schema.as_deref().map(str::trim),
+                env.get("DATABASE_SCHEMA").map(|name| name.trim().to_owned()),
+            )
+            .option("--ledger-schema", args.ledger_schema.as_deref(), env.get("KILLS_LEDGER_SCHEMA"))
+    }
+
+    fn of_events(command: &str, database: &DatabaseArgs, event: &EventArgs, env: Environment<'_>) -> Self {
+        Self::new(command, database, env, without_password)
+            .option("--server", event.server.as_deref(), env.get("ALBION_SERVER"))
+            .events_at(event.events_at.clone().or_else(|| env.get("KILLS_EVENTS_AT")))
+            .option("--battle", event.battle.as_deref(), None)
+            .option("--layout", event.layout.as_deref(), env.get("KILLS_LAYOUT"))
+            .option("--nul", event.nul.as_deref(), env.get("KILLS_NUL"))
     }
 
     /// The finished command.
@@ -233,7 +245,7 @@ impl Typed {
         }
     }
 
-    fn path(self, name: &str, path: Option<&OsStr>) -> Self {
+    fn path(self, name: &str, path: Option<&Path>) -> Self {
         match path {
             Some(path) => self.valued(name, &path.to_string_lossy()),
             None => self,
@@ -250,39 +262,6 @@ impl Typed {
         if is_set { self.word(name) } else { self }
     }
 
-    /// `shown` returns the form of a URL that the text can have, if there is one.
-    fn of_database(
-        mut self,
-        args: &DatabaseArgs,
-        env: Environment<'_>,
-        shown: impl Fn(&str) -> Option<String>,
-    ) -> Self {
-        self = match args.database_url.as_deref().map(shown) {
-            Some(Some(url)) => self.word("--database-url").word(&shell_quoted(&url)),
-            Some(None) => self.option("--database-url", Some(CONCEALED), None),
-            None => self,
-        };
-        let embedded = match &args.database_url {
-            Some(_) => None,
-            None => args.embedded.clone().or_else(|| env.get("KILLS_EMBEDDED").map(Into::into)),
-        };
-        self.path("--embedded", embedded.as_ref().map(|path| path.as_os_str()))
-            .option(
-                "--schema",
-                args.schema.as_deref().map(str::trim),
-                env.get("DATABASE_SCHEMA").map(|name| name.trim().to_owned()),
-            )
-            .option("--ledger-schema", args.ledger_schema.as_deref(), env.get("KILLS_LEDGER_SCHEMA"))
-    }
-
-    fn of_events(self, event: &EventArgs, env: Environment<'_>) -> Self {
-        self.option("--server", event.server.as_deref(), env.get("ALBION_SERVER"))
-            .events_at(event.events_at.clone().or_else(|| env.get("KILLS_EVENTS_AT")))
-            .option("--battle", event.battle.as_deref(), None)
-            .option("--layout", event.layout.as_deref(), env.get("KILLS_LAYOUT"))
-            .option("--nul", event.nul.as_deref(), env.get("KILLS_NUL"))
-    }
-
     fn events_at(self, path: Option<String>) -> Self {
         match path {
             // Only the variable has it, because it could be a misplaced password. An unset one is an error of the shell.
@@ -291,15 +270,6 @@ impl Typed {
             }
             path => self.option("--events-at", path.as_deref(), None),
         }
-    }
-
-    fn with_load_args(self, args: &LoadArgs, env: Environment<'_>, rejects: Option<&OsStr>) -> Self {
-        self.option("--on-conflict", args.on_conflict.as_deref(), env.get("KILLS_ON_CONFLICT"))
-            .flag("--force", args.force)
-            .flag("--reread", args.reread)
-            .path("--rejects", rejects)
-            .path("--metrics-file", args.metrics_file.as_ref().map(|path| path.as_os_str()))
-            .option("--listen", args.listen.as_deref(), None)
     }
 
     fn paths(self, files: impl IntoIterator<Item: AsRef<OsStr>> + Clone) -> Self {
@@ -344,7 +314,7 @@ mod tests {
     fn values_that_begin_with_a_hyphen_stay_values() {
         let command = Typed("load".to_owned()).option("--schema", Some("-a b"), None).path("--rejects", None);
         let command =
-            command.path("--metrics-file", Some(OsStr::new("--m"))).option("--nul", Some("strip"), None);
+            command.path("--metrics-file", Some(Path::new("--m"))).option("--nul", Some("strip"), None);
         assert_eq!(command.done(), "load --schema='-a b' --metrics-file=--m --nul strip");
     }
 }

@@ -21,7 +21,6 @@ const STOPPED_MAX: Duration = Duration::from_secs(5);
 /// The commands that load the input of a run again.
 #[derive(Debug)]
 pub(crate) struct ReloadCommands {
-    /// The same command.
     same: String,
     /// Loads segments that the ledger has.
     force: String,

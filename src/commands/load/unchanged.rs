@@ -31,7 +31,6 @@ pub(crate) struct Files {
     loaded: Option<LoadedFiles>,
     /// The stamps of the files to read, taken before reading, by source name.
     read: HashMap<String, FileStamp>,
-    /// The skipped files.
     pub(crate) skipped: Vec<UnchangedFile>,
     pub(crate) sources: Vec<Source>,
     preparer: Preparer,

@@ -4,7 +4,7 @@
 //! text can contain it, so `serde_json` rejects it, and so does the cursor, except in [`Cursor::leniently`].
 
 use crate::event::json::{Cursor, Parsed};
-use crate::event::text::{NulPolicy, read_escape, read_escape_leniently, unescape, unescape_leniently};
+use crate::event::text::{NulPolicy, read_escape, unescape};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -28,12 +28,7 @@ impl<'a> Cursor<'a> {
         let bytes = self.text.as_bytes();
         let mut at = inside.start;
         while let Some(found) = memchr::memchr(b'\\', &bytes[at..inside.end]) {
-            let escape = at + found;
-            at = if self.is_lenient {
-                read_escape_leniently(bytes, escape)?.1
-            } else {
-                read_escape(bytes, escape)?.1
-            };
+            at = read_escape(bytes, at + found, self.is_lenient)?.1;
         }
         Ok(())
     }
@@ -46,10 +41,10 @@ impl<'a> Cursor<'a> {
 
     /// Decodes a string that is only compared or shown. NUL becomes U+FFFD regardless of the policy.
     pub(crate) fn shown(&self, inside: Range<usize>, escaped: bool) -> Parsed<Cow<'a, str>> {
-        Ok(match (escaped, self.is_lenient) {
-            (false, _) => Cow::Borrowed(&self.text[inside]),
-            (true, false) => Cow::Owned(unescape(self.text, inside, NulPolicy::Replace)?),
-            (true, true) => Cow::Owned(unescape_leniently(self.text, inside)?),
+        Ok(if escaped {
+            Cow::Owned(unescape(self.text, inside, NulPolicy::Replace, self.is_lenient)?)
+        } else {
+            Cow::Borrowed(&self.text[inside])
         })
     }
 }

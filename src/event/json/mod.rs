@@ -211,7 +211,7 @@ impl<'a> Cursor<'a> {
         let Some((inside, escaped)) = self.key(object.number == 0)? else { return Ok(None) };
         let field = if escaped {
             // Keys are only compared, so the handling of NUL does not matter.
-            Field::of(&unescape(self.text, inside, NulPolicy::Replace)?)
+            Field::of(&unescape(self.text, inside, NulPolicy::Replace, false)?)
         } else {
             Field::of(&self.text[inside])
         };
@@ -321,7 +321,7 @@ impl<'a> Cursor<'a> {
         }
         let (inside, escaped) = self.string()?;
         let text = if escaped && inside.len() <= TEXT_BYTES_MAX * ESCAPE_BYTES_MAX {
-            Cow::Owned(unescape(self.text, inside, self.nul)?)
+            Cow::Owned(unescape(self.text, inside, self.nul, false)?)
         } else {
             if escaped {
                 self.check_escapes(inside.clone())?;
@@ -379,14 +379,13 @@ impl<'a> Cursor<'a> {
                     escaped = true;
                     at += 2;
                 }
-                Some(0) => return Err(FaultKind::Syntax { reason: "NUL byte in a string", byte: at }.into()),
-                Some(_) => {
-                    return Err(
-                        FaultKind::Syntax { reason: "control character in a string", byte: at }.into()
-                    );
-                }
-                None => {
-                    return Err(FaultKind::Syntax { reason: "unterminated string", byte: bytes.len() }.into());
+                found => {
+                    let reason = match found {
+                        Some(0) => "NUL byte in a string",
+                        Some(_) => "control character in a string",
+                        None => "unterminated string",
+                    };
+                    return Err(FaultKind::Syntax { reason, byte: at.min(bytes.len()) }.into());
                 }
             }
         }

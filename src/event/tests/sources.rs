@@ -3,6 +3,12 @@
 use crate::event::server::Server;
 use crate::event::tests::*;
 
+/// As [`read_by`], with events at a path.
+fn read_at(path: &str, line: &str) -> Vec<String> {
+    let path: EventsAt = path.parse().unwrap();
+    read_by(ReadRules { events_at: Some(&path), ..ReadRules::default() }, line)
+}
+
 #[test]
 fn game_servers_that_events_name() {
     let expected = |server| ReadRules { server: Some(server), ..ReadRules::default() };
@@ -247,10 +253,8 @@ fn corrected_rests_of_envelopes() {
         ("*.data", event.clone(), 1),
         ("*", format!("{event}],[{event}]]"), 2),
     ] {
-        let path: EventsAt = path.parse().unwrap();
-        let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
         let record = json!({"source": "a", "line": 1, "byte_offset": 0, "reason": "x", "raw": rest});
-        let found = read_by(rules, &record.to_string());
+        let found = read_at(path, &record.to_string());
         let loaded = found.iter().filter(|found| *found == "1 0").count();
         assert_eq!((loaded, found.len()), (events, events.max(1)), "{path} {rest}: {found:?}");
     }
@@ -286,9 +290,7 @@ fn lone_surrogates_in_envelopes() {
             vec!["1 0".to_owned(), lone("KillArea: "), "1 0".to_owned()],
         ),
     ] {
-        let path: EventsAt = path.parse().unwrap();
-        let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
-        assert_eq!(read_by(rules, &line), expected, "{line}");
+        assert_eq!(read_at(path, &line), expected, "{line}");
     }
 }
 
@@ -300,9 +302,7 @@ fn advice_for_nested_arrays() {
     assert_eq!(read_by(ReadRules::default(), &pages), [advice; 2]);
     assert_eq!(read_by(ReadRules::default(), "[[1]]"), ["expected an event object, found an array"]);
     for (path, line) in [("*", pages.clone()), ("data.*", format!(r#"{{"data":{pages}}}"#))] {
-        let path: EventsAt = path.parse().unwrap();
-        let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
-        assert_eq!(read_by(rules, &line), ["1 0"; 3], "{path}");
+        assert_eq!(read_at(path, &line), ["1 0"; 3], "{path}");
     }
 }
 
@@ -317,15 +317,11 @@ fn advice_extends_the_path() {
         ("*.b.c", format!(r#"{{"7":{{"b":[{{"d":{event}}}]}}}}"#), "*.b.d"),
         ("a.b", format!(r#"{{"a":{}}}"#, Value::from(format!(r#"{{"c":{event}}}"#))), "a.c"),
     ] {
-        let path: EventsAt = path.parse().unwrap();
-        let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
-        for reason in read_by(rules, &line) {
+        for reason in read_at(path, &line) {
             let advice = format!("; an event seems to be at '{found}': add --events-at '{found}'");
             assert!(reason.ends_with(&advice), "{path} {line}: {reason}");
         }
-        let path: EventsAt = found.parse().unwrap();
-        let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
-        assert!(read_by(rules, &line).iter().all(|event| event == "1 0"), "{found} {line}");
+        assert!(read_at(found, &line).iter().all(|event| event == "1 0"), "{found} {line}");
     }
 }
 
@@ -387,14 +383,4 @@ fn a_reject_has_the_battle_of_its_source() {
     assert_eq!(read_by(of_name, &event), ["1 2"]);
     let of_option = ReadRules { battle: Some(2), ..ReadRules::default() };
     assert_eq!(read_by(of_option, &record("1340.json")), ["1 2"]);
-}
-
-#[test]
-fn a_reject_has_the_server_of_its_envelope() {
-    let raw = serde_json::to_string(&event_with("")).unwrap();
-    let record = |server: &str| format!(r#"{{"source":"a","reason":"x","server":{server},"raw":{raw}}}"#);
-    let europe = ReadRules { server: Some(Server::Europe), must_name_server: true, ..ReadRules::default() };
-    assert_eq!(read_by(europe, &record(r#""europe""#)), ["1 0"]);
-    assert!(read_by(europe, &record(r#""asia""#))[0].starts_with("server: the event is from asia"));
-    assert!(read_by(europe, &record("null"))[0].starts_with("server: names no game server"));
 }

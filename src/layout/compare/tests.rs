@@ -5,6 +5,10 @@ use crate::layout::copy::Row;
 use crate::layout::table::ColumnType::{Float8, Int2, Int8, Jsonb, Text, Timestamptz};
 use crate::layout::table::{TableOwner, keep_on_update, needed, optional};
 
+const fn table(name: &'static str, columns: &'static [Column], key: &'static [&'static str]) -> Table {
+    Table { name, columns, defaulted: &[], id: "event_id", key, indexes: &[], keeper: TableOwner::Us }
+}
+
 static COLUMNS: [Column; 5] = [
     needed("event_id", Int8),
     needed("slot", Int2),
@@ -13,33 +17,25 @@ static COLUMNS: [Column; 5] = [
     keep_on_update("battle", Int8),
 ];
 
-static TABLE: Table = Table {
-    name: "kill_loot",
-    columns: &COLUMNS,
-    defaulted: &[],
-    id: "event_id",
-    key: &["event_id", "slot"],
-    indexes: &[],
-    keeper: TableOwner::Us,
-};
+static TABLE: Table = table("kill_loot", &COLUMNS, &["event_id", "slot"]);
 
 fn row(slot: i16, item: Option<&str>, soul: Option<&str>, battle: Option<i64>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut row = Row::begin(&mut bytes, &COLUMNS);
     row.int8(7);
     row.int2(slot);
-    row.optional_text(item);
-    row.optional_jsonb(soul);
-    row.optional_int8(battle);
+    row.optional(item, Row::text);
+    row.optional(soul, Row::jsonb);
+    row.optional(battle, Row::int8);
     row.end();
     bytes
 }
 
 fn answer(rows: &[u8]) -> Vec<u8> {
-    [crate::layout::copy::COPY_HEADER, rows, crate::layout::copy::COPY_TRAILER].concat()
+    [COPY_HEADER, rows, COPY_TRAILER].concat()
 }
 
-fn check(expected: &[Vec<u8>], stored: &[Vec<u8>], difference: Option<&str>) {
+fn check(expected: &[&[u8]], stored: &[&[u8]], difference: Option<&str>) {
     let answer = answer(&stored.concat());
     let stored = StoredRows::of_answer(&TABLE, &answer).expect("a whole answer");
     let found = stored.first_difference(7, &expected.concat()).expect("rows are whole");
@@ -50,43 +46,23 @@ fn check(expected: &[Vec<u8>], stored: &[Vec<u8>], difference: Option<&str>) {
 #[test]
 fn differences() {
     let (one, two) = (row(1, Some("A"), None, None), row(2, Some("B"), None, None));
-    check(&[one.clone(), two.clone()], &[one.clone(), two.clone()], None);
-    check(&[one.clone(), two.clone()], &[two.clone(), one.clone()], None);
+    check(&[&one, &two], &[&one, &two], None);
+    check(&[&one, &two], &[&two, &one], None);
     check(&[], &[], None);
-    check(&[one.clone(), two.clone()], std::slice::from_ref(&one), Some("kill_loot slot 2: row is missing"));
+    check(&[&one, &two], &[&one], Some("kill_loot slot 2: row is missing"));
+    check(&[&two], &[&one, &two], Some("kill_loot slot 1: row is not in the dump"));
     check(
-        std::slice::from_ref(&two),
-        &[one.clone(), two.clone()],
-        Some("kill_loot slot 1: row is not in the dump"),
-    );
-    check(
-        std::slice::from_ref(&one),
-        &[row(1, Some("X\u{1b}"), None, None)],
+        &[&one],
+        &[&row(1, Some("X\u{1b}"), None, None)],
         Some(r#"kill_loot slot 1: item is "X\u{1b}", in the dump "A""#),
     );
-    check(
-        std::slice::from_ref(&one),
-        &[row(1, None, None, None)],
-        Some(r#"kill_loot slot 1: item is NULL, in the dump "A""#),
-    );
-    check(
-        std::slice::from_ref(&one),
-        &[one.clone(), one.clone()],
-        Some("kill_loot slot 1: row is not in the dump"),
-    );
+    check(&[&one], &[&row(1, None, None, None)], Some(r#"kill_loot slot 1: item is NULL, in the dump "A""#));
+    check(&[&one], &[&one, &one], Some("kill_loot slot 1: row is not in the dump"));
 }
 
 static WIDE_COLUMNS: [Column; 2] = [needed("event_id", Int8), needed("number", Int8)];
 
-static WIDE: Table = Table {
-    name: "wide",
-    columns: &WIDE_COLUMNS,
-    defaulted: &[],
-    id: "event_id",
-    key: &["event_id", "number"],
-    indexes: &[],
-    keeper: TableOwner::Us,
-};
+static WIDE: Table = table("wide", &WIDE_COLUMNS, &["event_id", "number"]);
 
 fn wide_rows(numbers: impl Iterator<Item = i64>) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -121,18 +97,14 @@ fn the_time_is_linear_in_the_rows() {
 #[test]
 fn json_is_compared_by_value() {
     let stored = row(1, None, Some(r#"{"a": 1.0, "bb": [1, "é"]}"#), None);
+    check(&[&row(1, None, Some(r#"{"bb":[1e0,"\u00e9"],"a":1.0}"#), None)], &[&stored], None);
     check(
-        &[row(1, None, Some(r#"{"bb":[1e0,"\u00e9"],"a":1.0}"#), None)],
-        std::slice::from_ref(&stored),
-        None,
-    );
-    check(
-        &[row(1, None, Some(r#"{"bb":[2,"é"],"a":1.0}"#), None)],
-        &[stored],
+        &[&row(1, None, Some(r#"{"bb":[2,"é"],"a":1.0}"#), None)],
+        &[&stored],
         Some("kill_loot slot 1: soul.bb[0] is 1, in the dump 2"),
     );
     let check_one = |stored: Option<&str>, expected: Option<&str>, difference: &str| {
-        check(&[row(1, None, expected, None)], &[row(1, None, stored, None)], Some(difference));
+        check(&[&row(1, None, expected, None)], &[&row(1, None, stored, None)], Some(difference));
     };
     check_one(Some(r#"{"a": "x"}"#), None, r#"kill_loot slot 1: soul is {"a": "x"}, in the dump NULL"#);
     check_one(
@@ -154,13 +126,13 @@ fn long_values_are_shown_where_they_differ() {
         (begin(59, &end), "b".to_owned(), begin(59, "x…"), "b".to_owned()),
     ] {
         let words = format!("kill_loot slot 1: item is {shown_stored:?}, in the dump {shown_expected:?}");
-        check(&[row(1, Some(&expected), None, None)], &[row(1, Some(&stored), None, None)], Some(&words));
+        check(&[&row(1, Some(&expected), None, None)], &[&row(1, Some(&stored), None, None)], Some(&words));
     }
     let stored = format!(r#"{{"a": "{same}x"}}"#);
     let expected = format!(r#"{{"a":"{}y"}}"#, r"\u00e9".repeat(99));
     check(
-        &[row(1, None, Some(&expected), None)],
-        &[row(1, None, Some(&stored), None)],
+        &[&row(1, None, Some(&expected), None)],
+        &[&row(1, None, Some(&stored), None)],
         Some(&format!("kill_loot slot 1: soul.a is …{same_shown}x\", in the dump …{same_shown}y\"")),
     );
 }
@@ -183,34 +155,26 @@ fn values_that_no_dump_has_are_readable() {
 
 #[test]
 fn a_value_that_an_update_keeps_is_no_difference() {
-    check(&[row(1, None, None, None)], &[row(1, None, None, Some(5))], None);
+    check(&[&row(1, None, None, None)], &[&row(1, None, None, Some(5))], None);
     check(
-        &[row(1, None, None, Some(5))],
-        &[row(1, None, None, None)],
+        &[&row(1, None, None, Some(5))],
+        &[&row(1, None, None, None)],
         Some("kill_loot slot 1: battle is NULL, in the dump 5"),
     );
 }
 
 static DAMAGE_COLUMNS: [Column; 2] = [needed("event_id", Int8), optional("damage", Float8)];
 
-static DAMAGE: Table = Table {
-    name: "damage",
-    columns: &DAMAGE_COLUMNS,
-    defaulted: &[],
-    id: "event_id",
-    key: &["event_id"],
-    indexes: &[],
-    keeper: TableOwner::Us,
-};
+static DAMAGE: Table = table("damage", &DAMAGE_COLUMNS, &["event_id"]);
 
 /// An update takes 0 and -0 for equal, so it could not repair that difference.
 #[test]
 fn zeros_of_either_sign_are_equal() {
-    let row = |damage| {
+    let row = |damage: Option<f64>| {
         let mut bytes = Vec::new();
         let mut row = Row::begin(&mut bytes, &DAMAGE_COLUMNS);
         row.int8(7);
-        row.optional_float8(damage);
+        row.optional(damage, Row::float8);
         row.end();
         bytes
     };
