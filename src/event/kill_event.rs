@@ -20,6 +20,7 @@ pub(crate) type KeptJson<'a> = Cow<'a, str>;
 
 /// One kill. The vectors keep their capacity when the value is reused for the next event.
 #[derive(Debug, Default, Clone, PartialEq)]
+#[expect(clippy::struct_field_names, reason = "the column is named event_id")]
 pub struct Event<'a> {
     /// `EventId`; unique within a game server only.
     pub(crate) event_id: i64,
