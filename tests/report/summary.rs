@@ -122,6 +122,32 @@ fn the_summary_lists_the_most_frequent_reject_reasons() {
     );
 }
 
+/// Under another server, each load would only reject them again.
+#[test]
+fn rejects_that_all_name_a_server_are_loaded_under_it() {
+    let database = Cluster::shared().database("named_rejects");
+    let work = Workplace::new();
+    let mut named = [1, 2].map(small_event);
+    named.iter_mut().for_each(|event| event["server"] = "sgp".into());
+    let text = format!("{}\n{}\n", named[0], named[1]);
+    work.write("all", &text);
+    work.write("some", text + "no event\n");
+    let reload = |dump: &str| {
+        let rejects = format!("{dump}.rejects");
+        let ended = load(&work, &database, &["--rejects", &rejects, dump]).expect(3);
+        command(&ended, "to load the corrected rejects").to_owned()
+    };
+    let command = reload("some");
+    assert!(
+        command.ends_with("load --server americas --rejects some.rejects.again some.rejects"),
+        "{command}"
+    );
+    let command = reload("all");
+    assert!(command.ends_with("load --server asia --rejects all.rejects.again all.rejects"), "{command}");
+    let ended = work.other_program("sh", &["-c", &command]).env("DATABASE_URL", &database.url()).expect(0);
+    says(&ended, &["2  inserted", "2  events in 2 lines, asia"]);
+}
+
 #[test]
 fn suggested_commands_contain_no_password() {
     let database = Cluster::shared().database("concealed");

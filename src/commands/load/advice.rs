@@ -2,8 +2,9 @@
 //!
 //! Invariant: they agree with the hints of the errors and with the reasons of the rejects.
 
-use crate::cli::LoadArgs;
+use crate::cli::{EventArgs, LoadArgs};
 use crate::commands::common::next_steps as next;
+use crate::event::server::Server;
 use crate::pipeline::rejects::kinds::RejectKinds;
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::source_segments::SourceError;
@@ -23,6 +24,14 @@ pub(crate) fn advise(
 ) {
     let events_at = rejects.kinds.iter().find_map(|kind| kind.events_at.as_deref());
     commands.advised = events_at.map(|path| next::advised(args, env, path));
+    if let Some(server) = other_server(rejects, args, env) {
+        let event = EventArgs { server: Some(server.name().to_owned()), ..args.event.clone() };
+        let args = LoadArgs { event, ..args.clone() };
+        commands.load_rejects = next::commands(&args, env).load_rejects;
+        if let (Some(advised), Some(path)) = (&mut commands.advised, events_at) {
+            advised.load_rejects = next::advised(&args, env, path).load_rejects;
+        }
+    }
     if let Some(reload) = &report.reload {
         commands.again.clone_from(reload);
     }
@@ -42,6 +51,14 @@ pub(crate) fn advise(
         }
     }
     commands.is_futile = is_futile;
+}
+
+/// The game server that the first reject names, if each names one and this is not that of the load, which would only reject it
+/// again.
+fn other_server(rejects: &RejectKinds, args: &LoadArgs, env: Environment<'_>) -> Option<Server> {
+    let given = args.event.server.clone().or_else(|| env.get("ALBION_SERVER"))?;
+    let given: Server = given.parse().ok()?;
+    rejects.named_server().filter(|named| *named != given)
 }
 
 /// The command that reads an input in another way, after its purpose. None if the same command can succeed later.

@@ -1,6 +1,6 @@
 //! Rejected values.
 
-use crate::event::fault::Fault;
+use crate::event::fault::{Fault, FaultKind};
 use crate::event::server::Server;
 use std::borrow::Cow;
 use std::fmt;
@@ -24,6 +24,18 @@ pub struct Reject {
     pub cause: RejectCause,
     /// Whether the text is only the head of the value.
     pub truncated: bool,
+}
+
+impl Reject {
+    /// Returns the game server that the values around the event, or the event itself if known, name.
+    pub(crate) fn named_server(&self) -> Option<Server> {
+        if let RejectCause::Fault(fault) = &self.cause
+            && let FaultKind::OtherServer { named, .. } = fault.kind()
+        {
+            return Some(*named);
+        }
+        self.enclosing_server
+    }
 }
 
 /// The cause of a rejection.

@@ -114,7 +114,7 @@ impl Summary {
 
     /// The values that only the database refuses may need no correction, but a constraint or trigger.
     fn purpose_of_reload(&self) -> &'static str {
-        let RejectKinds { kinds, others } = &self.reasons;
+        let RejectKinds { kinds, others, .. } = &self.reasons;
         let is_of_input = *others > 0 || kinds.iter().any(|kind| kind.sqlstate.is_none());
         if is_of_input || kinds.is_empty() {
             "to load the corrected rejects"

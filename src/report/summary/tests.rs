@@ -48,6 +48,7 @@ fn with_rejects(status: RunStatus) -> Summary {
             kind(None, "seldom", 10),
         ],
         others: 30,
+        ..RejectKinds::default()
     };
     summary
 }
