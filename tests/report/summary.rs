@@ -127,9 +127,12 @@ fn the_summary_lists_the_most_frequent_reject_reasons() {
 fn rejects_that_all_name_a_server_are_loaded_under_it() {
     let database = Cluster::shared().database("named_rejects");
     let work = Workplace::new();
-    let mut named = [1, 2].map(small_event);
-    named.iter_mut().for_each(|event| event["server"] = "sgp".into());
-    let text = format!("{}\n{}\n", named[0], named[1]);
+    let named = |id| {
+        let mut event = small_event(id);
+        event["server"] = "sgp".into();
+        format!("{event}\n")
+    };
+    let text = named(1) + &named(2);
     work.write("all", &text);
     work.write("some", text + "no event\n");
     let reload = |dump: &str| {
@@ -137,15 +140,17 @@ fn rejects_that_all_name_a_server_are_loaded_under_it() {
         let ended = load(&work, &database, &["--rejects", &rejects, dump]).expect(3);
         command(&ended, "to load the corrected rejects").to_owned()
     };
-    let command = reload("some");
-    assert!(
-        command.ends_with("load --server americas --rejects some.rejects.again some.rejects"),
-        "{command}"
-    );
-    let command = reload("all");
-    assert!(command.ends_with("load --server asia --rejects all.rejects.again all.rejects"), "{command}");
-    let ended = work.other_program("sh", &["-c", &command]).env("DATABASE_URL", &database.url()).expect(0);
+    let some = reload("some");
+    assert!(some.ends_with("load --server americas --rejects some.rejects.again some.rejects"), "{some}");
+    let all = reload("all");
+    assert!(all.ends_with("load --server asia --rejects all.rejects.again all.rejects"), "{all}");
+    let ended = work.other_program("sh", &["-c", &all]).env("DATABASE_URL", &database.url()).expect(0);
     says(&ended, &["2  inserted", "2  events in 2 lines, asia"]);
+    // So is an input that is abandoned.
+    work.write("many", (1..=1000).map(named).collect::<String>());
+    let ended = load(&work, &database, &["many"]).expect(1).says(&["hint: load it with --server asia, or"]);
+    let again = command(&ended, "to load it under the game server that it names");
+    assert!(again.ends_with("load --server asia many"), "{again}");
 }
 
 #[test]

@@ -27,7 +27,8 @@ pub(crate) fn advise(
     if let Some(server) = other_server(rejects, args, env) {
         let event = EventArgs { server: Some(server.name().to_owned()), ..args.event.clone() };
         let args = LoadArgs { event, ..args.clone() };
-        commands.load_rejects = next::commands(&args, env).load_rejects;
+        let NextCommands { again, load_rejects, .. } = next::commands(&args, env);
+        (commands.of_named_server, commands.load_rejects) = (Some(again), load_rejects);
         if let (Some(advised), Some(path)) = (&mut commands.advised, events_at) {
             advised.load_rejects = next::advised(&args, env, path).load_rejects;
         }
@@ -65,14 +66,23 @@ fn other_server(rejects: &RejectKinds, args: &LoadArgs, env: Environment<'_>) ->
 fn other_way(error: &SourceError, commands: &NextCommands) -> Option<(&'static str, String)> {
     match error {
         SourceError::Input(error) => error.other_way(),
-        SourceError::NoEvents { .. } => Some(match (&commands.advised, &commands.verify) {
-            (Some(advised), Some(_)) => ("to read the events inside the values", advised.again.clone()),
-            (Some(advised), None) => {
-                ("to read the events inside the values, with the same input", advised.again.clone())
-            }
-            (None, Some(_)) => ("to load it anyway", commands.unlimited.clone()),
-            (None, None) => ("to load it anyway, with the same input", commands.unlimited.clone()),
-        }),
+        SourceError::NoEvents { .. } => {
+            let NextCommands { advised, of_named_server, unlimited, verify, .. } = commands;
+            let (from_file, from_pipe, command) = match (advised, of_named_server) {
+                (Some(advised), _) => (
+                    "to read the events inside the values",
+                    "to read the events inside the values, with the same input",
+                    &advised.again,
+                ),
+                (None, Some(of_named_server)) => (
+                    "to load it under the game server that it names",
+                    "to load it under the game server that it names, with the same input",
+                    of_named_server,
+                ),
+                (None, None) => ("to load it anyway", "to load it anyway, with the same input", unlimited),
+            };
+            Some((if verify.is_some() { from_file } else { from_pipe }, command.clone()))
+        }
         SourceError::Changed { .. } => None,
     }
 }

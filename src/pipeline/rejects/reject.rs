@@ -60,10 +60,16 @@ impl RejectCause {
         }
     }
 
-    /// The field and the reason, and the advice, which can name keys of the input and may be empty.
+    /// The field and the reason, and the advice for the whole input, which can name keys of it and may be empty.
     pub(crate) fn with_advice_apart(&self) -> (String, String) {
         match self {
-            Self::Fault(fault) => (fault.without_advice().to_string(), fault.advice()),
+            Self::Fault(fault) => {
+                let advice = match fault.kind() {
+                    FaultKind::OtherServer { named, .. } => format!("load it with --server {named}"),
+                    _ => fault.advice(),
+                };
+                (fault.without_advice().to_string(), advice)
+            }
             Self::Database { reason, .. } => (reason.to_string(), String::new()),
         }
     }

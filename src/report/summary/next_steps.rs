@@ -74,13 +74,21 @@ impl Summary {
         health.into_iter().chain(delete).chain(other_ways).chain(resume).collect()
     }
 
-    /// The same command with the advised `--events-at`. It also reads events at the top level.
+    /// The same command with the advised `--events-at`, which also reads events at the top level, or with the game server that
+    /// all events name.
     fn advised(&self) -> Option<NextStep> {
-        let AdvisedCommands { again, .. } = self.next.advised.as_ref()?;
+        if let Some(AdvisedCommands { again, .. }) = &self.next.advised {
+            return Some(self.of_input(
+                "to read the events inside the values",
+                "to read the events inside the values, with the same input",
+                again,
+            ));
+        }
+        let of_named_server = self.next.of_named_server.as_ref().filter(|_| self.has_only_rejects())?;
         Some(self.of_input(
-            "to read the events inside the values",
-            "to read the events inside the values, with the same input",
-            again,
+            "to load it under the game server that it names",
+            "to load it under the game server that it names, with the same input",
+            of_named_server,
         ))
     }
 

@@ -273,12 +273,20 @@ fn no_next_command_fails_again_or_has_nothing_to_do() {
         })
     };
     let (inside, list) = ("to read the events inside the values", "to list the rejects");
+    let under = "to load it under the game server that it names";
+    let named = |mut summary: Summary| {
+        summary.next.of_named_server = Some("aegis-kills load --server asia dump".to_owned());
+        summary
+    };
     let disproportionate =
         Summary { error: Some("out of proportion".to_owned()), ..with_rejects(RunStatus::RejectLimit) };
     for (summary, expected) in [
         (dry(all_rejected(RunStatus::Rejects, None)), &[list][..]),
         (dry(all_rejected(RunStatus::Rejects, advised())), &[inside]),
         (dry(with_rejects(RunStatus::Rejects)), &["to load it"]),
+        (named(dry(all_rejected(RunStatus::Rejects, None))), &[under]),
+        (named(dry(with_rejects(RunStatus::Rejects))), &["to load it"]),
+        (named(all_rejected(RunStatus::RejectLimit, None)), &[list, under]),
         (all_rejected(RunStatus::RejectLimit, advised()), &[list, inside]),
         (disproportionate, &[list]),
         (all_rejected(RunStatus::Rejects, advised()), &[list, "to load the events inside the rejects"]),
