@@ -257,7 +257,12 @@ fn no_next_command_fails_again_or_has_nothing_to_do() {
     let partly = Summary { next: foreign.clone(), ..summary(RunStatus::Failed) };
     assert_eq!(purposes(&partly), ["to convert and load it", "to resume after fixing the cause"]);
     let next = NextCommands { is_futile: true, ..foreign };
-    assert_eq!(purposes(&Summary { next, ..partly }), ["to convert and load it"]);
+    assert_eq!(purposes(&Summary { next: next.clone(), ..partly }), ["to convert and load it"]);
+    let rejects = Summary { next, ..with_rejects(RunStatus::Failed) };
+    assert_eq!(
+        purposes(&rejects),
+        ["to convert and load it", "to list the rejects", "to load the corrected rejects"]
+    );
 
     let all_rejected = |status, advised| {
         let mut summary = with_rejects(status);
