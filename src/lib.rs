@@ -77,7 +77,7 @@ pub mod internals {
     pub use crate::input::buffers::BufferPool;
     pub use crate::input::error::InputError;
     pub use crate::input::framing::framer::Span;
-    pub use crate::input::framing::path::Surroundings;
+    pub use crate::input::framing::path::{EventPath, Surroundings};
     pub use crate::input::reader::spawn_reader;
     pub use crate::input::segment::{LINE_MAX_BYTES, Segment, SegmentLimits};
     pub use crate::input::segmenter::{Next, Segmenter};

@@ -1,21 +1,27 @@
 //! Sends arbitrary bytes through the reader and the segmenter. Segments must be whole lines or values within the
 //! limits, with correct offsets, and cover the whole text. They must not depend on how the bytes arrive. Arbitrary
-//! bytes may look compressed.
+//! bytes may look compressed. If the text is JSON for `serde_json`, each of its values on the path must be in a segment.
 //!
-//! The first bytes of the input set the limits, the compression and the sizes of the pieces: see [`Shape::read`]. The
-//! bytes arrive through a pipe in packet mode, which keeps the pieces separate. Only Linux has this mode.
+//! The first bytes of the input set the limits, the path, the compression and the sizes of the pieces: see
+//! [`Shape::read`]. The bytes arrive through a pipe in packet mode, which keeps the pieces separate. Only Linux has
+//! this mode.
 
 #![no_main]
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::Duration;
 
-use aegis_kills::internals::{BufferPool, InputError, Next, Segment, SegmentLimits, Segmenter, Source, Span, spawn_reader};
+use aegis_kills::internals::{
+    BufferPool, InputError, Next, Reading, Segment, SegmentLimits, Segmenter, Source, Span, spawn_reader,
+};
 use crossbeam_channel::never;
 use libfuzzer_sys::fuzz_target;
 use nix::fcntl::OFlag;
+use serde_json::{Deserializer, Value};
 
 /// The number of bytes that are kept of an oversized value.
 const HEAD_BYTES: usize = 4096;
@@ -33,19 +39,19 @@ fuzz_target!(|data: &[u8]| {
     if raw.len() > PACKETS_MAX * PACKET_MAX_BYTES {
         return;
     }
-    let outcome = run(&raw, shape.first_bytes, shape.limits);
-    assert_eq!(outcome, run(&raw, shape.other_bytes, shape.limits), "depends on how the bytes arrive");
+    let outcome = run(&raw, shape.first_bytes, &shape);
+    assert_eq!(outcome, run(&raw, shape.other_bytes, &shape), "depends on how the bytes arrive");
 
     let is_known = !matches!(shape.compression, Compression::None) || !may_be_compressed(body);
     match outcome.end {
-        End::Whole if is_known => outcome.check(body, shape.limits),
-        End::Whole => outcome.check(&decompressed(&raw), shape.limits),
+        End::Whole if is_known => outcome.check(body, &shape),
+        End::Whole => outcome.check(&decompressed(&raw), &shape),
         End::Broken(_) | End::Unclosed | End::TooMuch => {
             let is_expected = matches!(outcome.end, End::Unclosed | End::TooMuch);
             assert!(!is_known || is_expected, "reading failed: {:?}", outcome.end);
             // The segments before the failure must be complete. The content of an oversized line is unknown.
             if outcome.segments.iter().all(|segment| segment.oversized.is_none()) {
-                outcome.check(&outcome.joined(), shape.limits);
+                outcome.check(&outcome.joined(), &shape);
             }
         }
     }
@@ -54,6 +60,8 @@ fuzz_target!(|data: &[u8]| {
 /// The parameters in the first bytes of the input.
 struct Shape {
     limits: SegmentLimits,
+    /// The path to the events, if the values are envelopes.
+    path: Option<&'static str>,
     compression: Compression,
     /// The sizes of the pieces in the first and in the second run.
     first_bytes: usize,
@@ -69,12 +77,14 @@ impl Shape {
             line_max_bytes: size(line) * (usize::from(line_scale % 32) + 1),
             flush_interval: Duration::MAX,
         };
+        let path =
+            (compression & 8 != 0).then(|| ["payload", "a.b", "*", "*.a"][usize::from(compression >> 4) % 4]);
         let compression = match compression % 4 {
             0 | 1 => Compression::None,
             2 => Compression::Gzip,
             _ => Compression::Zstd,
         };
-        Self { limits, compression, first_bytes: size(first), other_bytes: size(other) * 16 }
+        Self { limits, path, compression, first_bytes: size(first), other_bytes: size(other) * 16 }
     }
 }
 
@@ -142,7 +152,7 @@ struct Outcome {
 }
 
 /// Reads the bytes in pieces of about this size.
-fn run(raw: &[u8], piece_bytes: usize, limits: SegmentLimits) -> Outcome {
+fn run(raw: &[u8], piece_bytes: usize, &Shape { limits, path, .. }: &Shape) -> Outcome {
     let (pipe, entry) = nix::unistd::pipe2(OFlag::O_DIRECT | OFlag::O_CLOEXEC).expect("a pipe");
     let mut entry = File::from(entry);
     let source = Source::File(format!("/proc/self/fd/{}", pipe.as_raw_fd()).into());
@@ -153,7 +163,9 @@ fn run(raw: &[u8], piece_bytes: usize, limits: SegmentLimits) -> Outcome {
     drop(entry);
     let reader = spawn_reader(vec![source.clone()]).expect("a thread");
     let buffers = BufferPool::new(1, limits.usual_bytes_max());
-    let mut segmenter = Segmenter::new(reader, limits, buffers, never());
+    let events_at = path.map(|path| Arc::new(path.parse().expect("a path")));
+    let path = Reading { events_at, ..Reading::default() }.event_path();
+    let mut segmenter = Segmenter::new(reader, limits, buffers, never()).following(path);
     // The number of the pipe differs between runs, so the source is not kept.
     let (mut segments, mut text_bytes) = (Vec::new(), 0);
     let mut end = None;
@@ -187,8 +199,15 @@ impl Outcome {
     }
 
     /// Checks the segments against the text.
-    fn check(&self, text: &[u8], limits: SegmentLimits) {
-        let is_lines = self.segments.iter().all(|segment| segment.spans.is_none());
+    fn check(&self, text: &[u8], shape: &Shape) {
+        let limits = shape.limits;
+        if self.segments.iter().all(|segment| segment.oversized.is_none()) {
+            self.check_values(text, shape);
+        } else if shape.path.is_some() {
+            // The text before an oversized value in an envelope may be in no segment.
+            return;
+        }
+        let is_lines = shape.path.is_none() && self.segments.iter().all(|segment| segment.spans.is_none());
         let (mut at, mut begun) = (0, 0);
         for (place, segment) in (0..).zip(&self.segments) {
             let Segment { number, first_line, byte_offset, lines, bytes, spans, oversized, .. } = segment;
@@ -207,7 +226,7 @@ impl Outcome {
             }
             assert!(rest.starts_with(bytes), "segment {number} is not the text");
             match spans {
-                Some(spans) => check_spans(bytes, spans, limits),
+                Some(spans) => check_spans(bytes, spans, shape),
                 None => check_lines(rest, bytes, limits, is_lines),
             }
             at = offset + bytes.len();
@@ -215,19 +234,64 @@ impl Outcome {
         assert_eq!(at, text.len(), "text is lost");
         assert_eq!(begun, self::lines(text).count() as u64, "wrong number of lines");
     }
+
+    /// Checks that each value on the path is in a segment, if the text is JSON. Of equal keys, the segments may have all.
+    fn check_values(&self, text: &[u8], shape: &Shape) {
+        let steps: Vec<&str> = shape.path.into_iter().flat_map(|path| path.split('.')).collect();
+        // In envelopes that are too long to hold, keys are compared without reading their escapes.
+        if !steps.is_empty() && text.windows(2).any(|pair| pair == b"\\u") {
+            return;
+        }
+        let mut expected = Vec::new();
+        for value in Deserializer::from_slice(text).into_iter::<Value>() {
+            let Ok(value) = value else { return };
+            walk(value, &steps, &mut expected);
+        }
+        let mut found = Vec::new();
+        for Segment { bytes, spans, .. } in &self.segments {
+            let whole = [Span { end: bytes.len(), ..Span::default() }];
+            for span in spans.as_deref().unwrap_or(&whole) {
+                let done = span.surroundings.as_ref().map_or(0, |surroundings| surroundings.steps);
+                let values = Deserializer::from_slice(&bytes[span.start..span.end]).into_iter::<Value>();
+                values.for_each(|value| walk(value.expect("a part of JSON"), &steps[done..], &mut found));
+            }
+        }
+        let mut counts = HashMap::new();
+        found.into_iter().for_each(|value| *counts.entry(value).or_insert(0) += 1);
+        for value in expected {
+            let count = counts.get_mut(&value).filter(|count| **count > 0);
+            *count.unwrap_or_else(|| panic!("{value} is in no segment")) -= 1;
+        }
+    }
 }
 
-/// Checks a segment of values. No value may lie between them.
-fn check_spans(bytes: &[u8], spans: &[Span], limits: SegmentLimits) {
+/// Adds the values on the path in a value. An array stands for its elements, and a string is not read.
+fn walk(value: Value, steps: &[&str], found: &mut Vec<String>) {
+    match (value, steps) {
+        (Value::Array(values), _) => values.into_iter().for_each(|value| walk(value, steps, found)),
+        (value, []) => found.push(value.to_string()),
+        (Value::Object(members), [step, rest @ ..]) => {
+            let members = members.into_iter().filter(|(key, _)| *step == "*" || key == step);
+            members.for_each(|(_, value)| walk(value, rest, found));
+        }
+        _ => {}
+    }
+}
+
+/// Checks a segment of values. No value may lie between them, except beside the path.
+fn check_spans(bytes: &[u8], spans: &[Span], &Shape { limits, path, .. }: &Shape) {
     let mut at = 0;
     for span in spans {
         assert!(span.start <= span.end);
-        assert!(is_between(&bytes[at..span.start]), "text before {span:?} is lost");
+        assert!(
+            at <= span.start && (path.is_some() || is_between(&bytes[at..span.start])),
+            "text before {span:?} is lost"
+        );
         assert_eq!(span.line, feeds(&bytes[..span.start]), "{span:?}");
         assert!(span.end - span.start <= 2 * limits.line_max_bytes + 1, "{span:?} is too long");
         at = span.end;
     }
-    assert!(is_between(&bytes[at..]), "text after the last value is lost");
+    assert!(path.is_some() || is_between(&bytes[at..]), "text after the last value is lost");
     assert!(spans.len() <= limits.lines_max);
     assert!(spans.len() <= 1 || at <= limits.segment_bytes);
 }

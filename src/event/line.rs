@@ -5,7 +5,7 @@ use crate::event::forms::envelope::{EventsAt, PathStep, guess_path};
 use crate::event::forms::reject_record::{self, RejectLine};
 use crate::event::json::{Cursor, Parsed};
 use crate::event::kill_event::Event;
-use crate::event::line::walk::{MalformedPlace, Walk};
+use crate::event::line::walk::{MalformedElement, MalformedPlace, Walk};
 use crate::event::parse;
 use crate::event::rules::{Enclosing, ReadRules, ValueContext};
 use crate::event::server::Server;
@@ -45,9 +45,8 @@ pub struct LineReader<'a, 'r> {
 #[derive(Debug)]
 pub(crate) struct MalformedValue {
     pub(crate) fault: Fault,
-    /// In an array or an envelope: the index of the malformed element, if it is one, and its start in the text. The events
-    /// before it were passed on.
-    pub(crate) element: Option<(Option<usize>, usize)>,
+    /// The malformed part, if it is in an array or an envelope. The events before it were passed on.
+    pub(crate) element: Option<MalformedElement>,
 }
 
 impl From<Fault> for MalformedValue {
@@ -140,13 +139,14 @@ impl<'a, 'r> LineReader<'a, 'r> {
         let read = match first {
             None => Ok(()),
             Some(b'[') if index.is_none() && done.is_none() => {
-                malformed.elements(cursor, |cursor, index| read(cursor, Some(index)))
+                malformed.elements(cursor, server, |cursor, index| read(cursor, Some(index)))
             }
             Some(_) => read(cursor, index),
         };
         read.map_err(|fault| {
-            let element = malformed.get().map(|(index, start)| (index, mark + start));
-            MalformedValue { fault, element }
+            let in_text =
+                |element: MalformedElement| MalformedElement { start: mark + element.start, ..element };
+            MalformedValue { fault, element: malformed.get().map(in_text) }
         })?;
         if first.is_some_and(|first| !b"{[".contains(&first)) {
             cursor.expect_space()?;
@@ -283,7 +283,7 @@ fn read_top<'a>(
     if cursor.peek() != Some(b'[') {
         return read_event(cursor, event, rules, context, &mut each);
     }
-    malformed.elements(cursor, |cursor, index| {
+    malformed.elements(cursor, context.server, |cursor, index| {
         let context = Enclosing { index: Some(index), is_member: false, ..context };
         read_event(cursor, event, rules, context, &mut each)
     })

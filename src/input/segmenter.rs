@@ -94,7 +94,8 @@ impl Segmenter {
     }
 
     /// Follows the path to the events into values that are too long to hold.
-    pub(crate) fn following(mut self, path: Option<Arc<EventPath>>) -> Self {
+    #[must_use]
+    pub fn following(mut self, path: Option<Arc<EventPath>>) -> Self {
         self.cutter = Cutter::new(self.cutter.limits(), path);
         self
     }

@@ -57,6 +57,8 @@ pub(crate) struct NextCommands {
     pub verify: Option<String>,
     /// The commands with the `--events-at` that most rejects advise, if any advise one.
     pub advised: Option<AdvisedCommands>,
+    /// The same command with the game server that all rejects name, if that is another one.
+    pub of_named_server: Option<String>,
     /// The commands that read inputs in another way, with their purposes.
     pub other_ways: Vec<(&'static str, String)>,
     /// Whether the same command always fails in the same way.

@@ -138,6 +138,37 @@ fn the_summary_lists_the_most_frequent_reject_reasons() {
     );
 }
 
+/// Under another server, each load would only reject them again.
+#[test]
+fn rejects_that_all_name_a_server_are_loaded_under_it() {
+    let database = Cluster::shared().database("named_rejects");
+    let work = Workplace::new();
+    let named = |id| {
+        let mut event = small_event(id);
+        event["server"] = "sgp".into();
+        format!("{event}\n")
+    };
+    let text = named(1) + &named(2);
+    work.write("all", &text);
+    work.write("some", text + "no event\n");
+    let reload = |dump: &str| {
+        let rejects = format!("{dump}.rejects");
+        let ended = load(&work, &database, &["--rejects", &rejects, dump]).expect(3);
+        command(&ended, "to load the corrected rejects").to_owned()
+    };
+    let some = reload("some");
+    assert!(some.ends_with("load --server americas --rejects some.rejects.again some.rejects"), "{some}");
+    let all = reload("all");
+    assert!(all.ends_with("load --server asia --rejects all.rejects.again all.rejects"), "{all}");
+    let ended = work.other_program("sh", &["-c", &all]).env("DATABASE_URL", &database.url()).expect(0);
+    says(&ended, &["2  inserted", "2  events in 2 lines, asia"]);
+    // So is an input that is abandoned.
+    work.write("many", (1..=1000).map(named).collect::<String>());
+    let ended = load(&work, &database, &["many"]).expect(1).says(&["hint: load it with --server asia, or"]);
+    let again = command(&ended, "to load it under the game server that it names");
+    assert!(again.ends_with("load --server asia many"), "{again}");
+}
+
 #[test]
 fn suggested_commands_contain_no_password() {
     let database = Cluster::shared().database("concealed");

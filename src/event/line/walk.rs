@@ -25,11 +25,21 @@ fn bound_elements(index: usize) -> Parsed<()> {
     Ok(())
 }
 
+/// The malformed part of an array or an envelope.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MalformedElement {
+    /// The index, if it is an element of an array.
+    pub(crate) index: Option<usize>,
+    /// The start in the text.
+    pub(crate) start: usize,
+    /// The game server that the values around it name before it.
+    pub(crate) server: Option<Server>,
+}
+
 /// The place of malformed JSON in an array or an envelope.
 #[derive(Debug, Default)]
 pub(crate) struct MalformedPlace {
-    /// The index, if it is an element, and the start in the text.
-    place: Cell<Option<(Option<usize>, usize)>>,
+    element: Cell<Option<MalformedElement>>,
     /// The start of the first member beside the path that may hold events, after the last value that was read on the path. If
     /// a brace is missing, the members after it are inside that value.
     beside: Cell<Option<usize>>,
@@ -39,8 +49,8 @@ pub(crate) struct MalformedPlace {
 }
 
 impl MalformedPlace {
-    pub(crate) fn get(&self) -> Option<(Option<usize>, usize)> {
-        self.place.get()
+    pub(crate) fn get(&self) -> Option<MalformedElement> {
+        self.element.get()
     }
 
     /// Returns the start of the text that belongs elsewhere if the object around it was closed too early.
@@ -49,14 +59,16 @@ impl MalformedPlace {
     }
 
     /// Notes a place, unless one further inside is known.
-    fn note(&self, index: Option<usize>, start: usize) {
-        self.place.set(self.place.get().or(Some((index, start))));
+    fn note(&self, index: Option<usize>, start: usize, server: Option<Server>) {
+        self.element.set(self.element.get().or(Some(MalformedElement { index, start, server })));
     }
 
-    /// Parses an array. `each` receives the index of each element and must parse the element. The cursor is at `[`.
+    /// Parses an array. `each` receives the index of each element and must parse the element. The cursor is at `[`. `server`
+    /// is the game server that the values around the array name.
     pub(crate) fn elements<'a>(
         &self,
         cursor: &mut Cursor<'a>,
+        server: Option<Server>,
         mut each: impl FnMut(&mut Cursor<'a>, usize) -> Parsed<()>,
     ) -> Parsed<()> {
         let mut element = (0, cursor.at());
@@ -70,7 +82,7 @@ impl MalformedPlace {
             Ok(())
         });
         if read.is_err() {
-            self.note(Some(element.0), element.1);
+            self.note(Some(element.0), element.1, server);
         }
         // The brackets of the elements match.
         self.beside.set(None);
@@ -171,7 +183,7 @@ impl Walk<'_, '_> {
                 }
                 Ok(())
             }
-            (Some(b'['), _) => self.malformed.elements(cursor, |cursor, index| {
+            (Some(b'['), _) => self.malformed.elements(cursor, context.server, |cursor, index| {
                 let context = Enclosing { index: Some(index), is_member: false, ..context };
                 // An array in the array at the end of the path is no array of events.
                 if steps.is_empty() && cursor.peek() != Some(b'"') {
@@ -210,7 +222,7 @@ impl Walk<'_, '_> {
                 if is_partly_read {
                     // The members after a missing brace are not lost: they are part of the malformed text.
                     let inner = self.malformed.beside.get().filter(|_| ends_after_member);
-                    self.malformed.note(context.index, inner.or(beside).unwrap_or(last));
+                    self.malformed.note(context.index, inner.or(beside).unwrap_or(last), inside.server);
                 }
                 read?;
             }
@@ -235,9 +247,9 @@ impl Walk<'_, '_> {
         inner_cut.set(inner_cut.get().or(cut));
         cursor.return_to(end);
         match self.malformed.misplaced() {
-            Some(start) if !context.is_member => {
-                cursor.expect_no_rest().inspect_err(|_| self.malformed.note(context.index, start))
-            }
+            Some(start) if !context.is_member => cursor
+                .expect_no_rest()
+                .inspect_err(|_| self.malformed.note(context.index, start, inside.server)),
             _ => Ok(()),
         }
     }

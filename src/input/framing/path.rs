@@ -2,7 +2,7 @@
 
 /// A path of keys, without knowledge of what they mean.
 #[derive(Debug, Clone)]
-pub(crate) struct EventPath {
+pub struct EventPath {
     /// The keys. None stands for each key.
     pub(crate) steps: Vec<Option<String>>,
     /// The key that marks an event. An event is never divided.

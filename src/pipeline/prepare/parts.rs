@@ -3,6 +3,7 @@
 use crate::event::fault::{Fault, FaultKind};
 use crate::event::forms::envelope::guess_path_of_beginning;
 use crate::event::kill_event::Event;
+use crate::event::line::walk::MalformedElement;
 use crate::event::line::{Line, LineReader, MalformedValue, decoded_text};
 use crate::event::rules::ValueContext;
 use crate::event::server::Server;
@@ -206,7 +207,9 @@ impl SegmentParts {
         sink: &mut Option<RejectSink<'_>>,
     ) -> bool {
         let text = match whole {
-            Some(whole) => SpanText { text: &whole[range.clone()], range, not_utf8: None },
+            Some(whole) => {
+                SpanText { text: &whole[range.clone()], bytes: &bytes[range.clone()], range, not_utf8: None }
+            }
             None => SpanText::valid(bytes, range),
         };
         // White space is left to the value, so that a reject contains it.
@@ -226,7 +229,8 @@ impl SegmentParts {
         if let Some(byte) = text.not_utf8 {
             let line = at.first_line + at.line_at(text.text, start);
             let fault = text.fault(FaultKind::NotUtf8 { byte }.into(), at.context);
-            self.reject_text(text.range.start + start..text.range.end, line, at.context.index, fault);
+            let server = text.server_of_rest(start, at.context.server);
+            self.reject_text(text.range.start + start..text.range.end, line, at.context.index, fault, server);
             return self.settle_rejects(sink);
         }
         true
@@ -294,19 +298,23 @@ impl SegmentParts {
             Ok(end) => return Some(end),
             Err(malformed) => malformed,
         };
-        let element = element.filter(|(_, place)| {
-            self.discard_from(base + place, stored);
+        let element = element.filter(|element| {
+            self.discard_from(base + element.start, stored);
             // Without an event among them, the elements are probably no elements, as in a line of a log.
             self.places.len() > stored
         });
-        let (index, place) = element.unwrap_or((context.index, start));
+        let (index, place, server) = match element {
+            Some(MalformedElement { index, start, server }) => (index, start, server),
+            None => (context.index, start, context.server),
+        };
         if element.is_none() {
             self.discard_from(0, stored);
         }
         self.events = events + (self.places.len() - stored + self.fresh.len()) as u64;
         let feeds = memchr::memchr_iter(b'\n', &text.as_bytes()[start..place]).count() as u64;
         let line = at.first_line + value_line + feeds;
-        self.reject_text(base + place..span.range.end, line, index, span.fault(fault, context));
+        let server = span.server_of_rest(place, server);
+        self.reject_text(base + place..span.range.end, line, index, span.fault(fault, context), server);
         if start == 0 && text.contains('\n') {
             self.malformed.push(base);
         }
@@ -324,7 +332,14 @@ impl SegmentParts {
     }
 
     /// Rejects a text that is not JSON. It counts as one event.
-    fn reject_text(&mut self, text: Range<usize>, line: u64, index: Option<usize>, fault: Fault) {
+    fn reject_text(
+        &mut self,
+        text: Range<usize>,
+        line: u64,
+        index: Option<usize>,
+        fault: Fault,
+        enclosing_server: Option<Server>,
+    ) {
         self.events += 1;
         self.fresh.push(Reject {
             line,
@@ -332,7 +347,7 @@ impl SegmentParts {
             text,
             raw: None,
             unheld: None,
-            enclosing_server: None,
+            enclosing_server,
             cause: RejectCause::Fault(fault),
             truncated: false,
         });
@@ -341,7 +356,7 @@ impl SegmentParts {
     /// Rejects malformed JSON in an envelope of which `unread` bytes may hold events and are in no text.
     fn reject_unclosed(&mut self, span: &Span, line: u64, index: Option<usize>, unread: u64) {
         let kind = if unread == 0 { FaultKind::NotClosed } else { FaultKind::Unread { bytes: unread } };
-        self.reject_text(span.start..span.end, line, index, kind.into());
+        self.reject_text(span.start..span.end, line, index, kind.into(), None);
         if let Some(reject) = self.fresh.last_mut() {
             reject.truncated = unread > 0;
         }

@@ -29,7 +29,7 @@ pub struct Reading {
 
 impl Reading {
     /// Returns the path to the events for the framer.
-    pub(crate) fn event_path(&self) -> Option<Arc<EventPath>> {
+    pub fn event_path(&self) -> Option<Arc<EventPath>> {
         let steps = self.events_at.as_ref()?.steps().iter().map(|step| match step {
             PathStep::Member(name) => Some(name.clone()),
             PathStep::Each => None,

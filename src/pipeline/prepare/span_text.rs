@@ -1,15 +1,19 @@
 //! A text of a segment, and its place.
 
 use crate::event::fault::{Fault, FaultKind};
-use crate::event::rules::ValueContext;
+use crate::event::rules::{SERVER_KEYS, ValueContext};
+use crate::event::server::Server;
 use crate::input::framing::framer::Span;
 use crate::input::segment::Segment;
+use memchr::memmem;
 use std::ops::Range;
 
 /// A text of a segment.
 pub(crate) struct SpanText<'s> {
     /// The text, up to its first part that is not UTF-8.
     pub(crate) text: &'s str,
+    /// All of it, including parts that are not UTF-8.
+    pub(crate) bytes: &'s [u8],
     /// Its place in the segment, including parts that are not UTF-8.
     pub(crate) range: Range<usize>,
     /// The first byte that is not UTF-8, counted from the start of the text.
@@ -21,13 +25,20 @@ impl<'s> SpanText<'s> {
     pub(crate) fn valid(bytes: &'s [u8], range: Range<usize>) -> Self {
         let bytes = &bytes[range.clone()];
         let byte = match simdutf8::compat::from_utf8(bytes) {
-            Ok(text) => return Self { text, range, not_utf8: None },
+            Ok(text) => return Self { text, bytes, range, not_utf8: None },
             Err(error) => error.valid_up_to(),
         };
         let text = str::from_utf8(&bytes[..byte]).unwrap_or_default();
         // A number or a word before the fault does not end there.
         let text = text.trim_end_matches(|last: char| last.is_ascii_alphanumeric() || "+-.\"".contains(last));
-        Self { text, range, not_utf8: Some(byte) }
+        Self { text, bytes, range, not_utf8: Some(byte) }
+    }
+
+    /// Returns the game server for the values from byte `start` on, which `server` encloses. None if they can name their own.
+    pub(crate) fn server_of_rest(&self, start: usize, server: Option<Server>) -> Option<Server> {
+        let rest = &self.bytes[start..];
+        let names = |key: &&str| memmem::find(rest, format!("\"{key}\"").as_bytes()).is_some();
+        server.filter(|_| !SERVER_KEYS.iter().any(names))
     }
 
     /// The fault of a malformed value in `context`.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the number of kinds is bounded, however many different reasons occur.
 
+use crate::event::server::Server;
 use crate::pipeline::rejects::reject::{Reject, RejectCause};
 use crate::sync::Mutex;
 use std::cmp::Reverse;
@@ -49,6 +50,10 @@ pub(crate) struct RejectKinds {
     pub kinds: Vec<RejectKind>,
     /// The number of rejects of further kinds.
     pub others: u64,
+    /// The game server that the first reject to name one names.
+    pub first_server: Option<Server>,
+    /// Whether a reject names no game server, as far as known.
+    pub has_unnamed: bool,
 }
 
 /// Reject kinds shared by several threads.
@@ -68,7 +73,15 @@ impl Reasons {
 }
 
 impl RejectKinds {
+    /// Returns the game server that the first reject names, if each names one.
+    pub(crate) fn named_server(&self) -> Option<Server> {
+        self.first_server.filter(|_| !self.has_unnamed)
+    }
+
     fn add(&mut self, source: &Arc<str>, reject: &Reject) {
+        let server = reject.named_server();
+        self.first_server = self.first_server.or(server);
+        self.has_unnamed |= server.is_none();
         let sqlstate = &reject.cause.sqlstate().map(str::to_owned);
         let field = reject.cause.field().map(without_indexes);
         let mut reason = match &reject.cause {
@@ -218,7 +231,7 @@ mod tests {
         (0..150).for_each(|number| reasons.add(&"a".into(), &banned(number)));
         reasons.add(&"a".into(), &banned(3));
         reasons.add(&"a".into(), &missing(2, 0));
-        let RejectKinds { kinds, others } = reasons.kinds();
+        let RejectKinds { kinds, others, .. } = reasons.kinds();
         let summary = |kind: &RejectKind| (kind.reason.clone(), kind.count);
         assert_eq!(summary(&kinds[0]), (VARIOUS.to_owned(), 140));
         assert_eq!(summary(&kinds[1]), ("xxxx".to_owned(), 2));
@@ -236,13 +249,29 @@ mod tests {
     }
 
     #[test]
+    fn the_server_is_known_if_each_reject_names_one() {
+        let other = |named| fault(1, FaultKind::OtherServer { named, expected: Server::Americas });
+        let mut enclosed = missing(2, 0);
+        enclosed.enclosing_server = Some(Server::Europe);
+        let named = |rejects: &[&Reject]| {
+            let reasons = Reasons::default();
+            rejects.iter().for_each(|reject| reasons.add(&"a".into(), reject));
+            reasons.kinds().named_server()
+        };
+        assert_eq!(named(&[]), None);
+        assert_eq!(named(&[&other(Server::Asia), &enclosed]), Some(Server::Asia));
+        assert_eq!(named(&[&enclosed, &other(Server::Asia)]), Some(Server::Europe));
+        assert_eq!(named(&[&enclosed, &missing(3, 0), &enclosed]), None);
+    }
+
+    #[test]
     fn the_number_of_kinds_is_limited() {
         let reasons = Reasons::default();
         let letters = |number: usize| "x".repeat(number % 100) + &"y".repeat(number / 100);
         let many: Vec<Reject> =
             (0..5000).map(|number| fault(1, FaultKind::NothingAtPath(letters(number)))).collect();
         many.iter().chain(&many[..1]).for_each(|reject| reasons.add(&"a".into(), reject));
-        let RejectKinds { kinds, others } = reasons.kinds();
+        let RejectKinds { kinds, others, .. } = reasons.kinds();
         assert_eq!((kinds.len(), kinds[0].count, others), (KINDS_MAX, 2, 5000 - KINDS_MAX as u64));
     }
 }

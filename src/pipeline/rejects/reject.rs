@@ -1,6 +1,6 @@
 //! Rejected values.
 
-use crate::event::fault::Fault;
+use crate::event::fault::{Fault, FaultKind};
 use crate::event::server::Server;
 use std::borrow::Cow;
 use std::fmt;
@@ -26,6 +26,18 @@ pub struct Reject {
     pub truncated: bool,
 }
 
+impl Reject {
+    /// Returns the game server that the values around the event, or the event itself if known, name.
+    pub(crate) fn named_server(&self) -> Option<Server> {
+        if let RejectCause::Fault(fault) = &self.cause
+            && let FaultKind::OtherServer { named, .. } = fault.kind()
+        {
+            return Some(*named);
+        }
+        self.enclosing_server
+    }
+}
+
 /// The cause of a rejection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RejectCause {
@@ -48,10 +60,16 @@ impl RejectCause {
         }
     }
 
-    /// The field and the reason, and the advice, which can name keys of the input and may be empty.
+    /// The field and the reason, and the advice for the whole input, which can name keys of it and may be empty.
     pub(crate) fn with_advice_apart(&self) -> (String, String) {
         match self {
-            Self::Fault(fault) => (fault.without_advice().to_string(), fault.advice()),
+            Self::Fault(fault) => {
+                let advice = match fault.kind() {
+                    FaultKind::OtherServer { named, .. } => format!("load it with --server {named}"),
+                    _ => fault.advice(),
+                };
+                (fault.without_advice().to_string(), advice)
+            }
             Self::Database { reason, .. } => (reason.to_string(), String::new()),
         }
     }

@@ -241,7 +241,7 @@ const KINDS_MAX: usize = 32;
 
 /// The most frequent kinds, without text of the dump. A database message can quote the dump, so a fixed text replaces it.
 fn publishable(rejects: RejectKinds) -> RejectKinds {
-    let mut published = RejectKinds { kinds: Vec::new(), others: rejects.others };
+    let mut published = RejectKinds { others: rejects.others, ..RejectKinds::default() };
     for mut kind in rejects.kinds {
         if let Some(sqlstate) = &kind.sqlstate {
             refusal(sqlstate).clone_into(&mut kind.reason);

@@ -19,7 +19,7 @@ impl Summary {
             // No event is missing in the database if there are none.
             RunStatus::Complete if self.counts.events == 0 => Vec::new(),
             RunStatus::Complete => next.verify.iter().map(|verify| ("to check it", verify.clone())).collect(),
-            RunStatus::Rejects => self.list_rejects().into_iter().chain(self.after_rejects()).collect(),
+            RunStatus::Rejects => self.steps_of_rejects(),
             RunStatus::Interrupted => {
                 vec![self.of_input("to resume", "to resume, with the same input", &next.again)]
             }
@@ -69,24 +69,39 @@ impl Summary {
                 &next.again,
             ),
         };
+        // No load of the same input follows.
+        let is_last = next.is_futile && self.counts.unfinished() == 0 && !self.dry_run;
+        let rejects = if is_last { self.steps_of_rejects() } else { Vec::new() };
         let resume = (!next.is_futile).then_some(resume);
         let other_ways = next.other_ways.iter().cloned();
-        health.into_iter().chain(delete).chain(other_ways).chain(resume).collect()
+        health.into_iter().chain(delete).chain(other_ways).chain(rejects).chain(resume).collect()
     }
 
-    /// The same command with the advised `--events-at`. It also reads events at the top level.
+    /// The same command with the advised `--events-at`, which also reads events at the top level, or with the game server that
+    /// all events name.
     fn advised(&self) -> Option<NextStep> {
-        let AdvisedCommands { again, .. } = self.next.advised.as_ref()?;
+        if let Some(AdvisedCommands { again, .. }) = &self.next.advised {
+            return Some(self.of_input(
+                "to read the events inside the values",
+                "to read the events inside the values, with the same input",
+                again,
+            ));
+        }
+        let of_named_server = self.next.of_named_server.as_ref().filter(|_| self.has_only_rejects())?;
         Some(self.of_input(
-            "to read the events inside the values",
-            "to read the events inside the values, with the same input",
-            again,
+            "to load it under the game server that it names",
+            "to load it under the game server that it names, with the same input",
+            of_named_server,
         ))
     }
 
     fn list_rejects(&self) -> Option<NextStep> {
         let file = self.rejects_path()?;
         Some(("to list the rejects", list_rejects_command(&file)))
+    }
+
+    fn steps_of_rejects(&self) -> Vec<NextStep> {
+        self.list_rejects().into_iter().chain(self.after_rejects()).collect()
     }
 
     /// The load of what is missing. A reject file has only the beginnings of long values, so that the input itself is loaded
@@ -114,7 +129,7 @@ impl Summary {
 
     /// The values that only the database refuses may need no correction, but a constraint or trigger.
     fn purpose_of_reload(&self) -> &'static str {
-        let RejectKinds { kinds, others } = &self.reasons;
+        let RejectKinds { kinds, others, .. } = &self.reasons;
         let is_of_input = *others > 0 || kinds.iter().any(|kind| kind.sqlstate.is_none());
         if is_of_input || kinds.is_empty() {
             "to load the corrected rejects"

@@ -48,6 +48,7 @@ fn with_rejects(status: RunStatus) -> Summary {
             kind(None, "seldom", 10),
         ],
         others: 30,
+        ..RejectKinds::default()
     };
     summary
 }
@@ -256,7 +257,12 @@ fn no_next_command_fails_again_or_has_nothing_to_do() {
     let partly = Summary { next: foreign.clone(), ..summary(RunStatus::Failed) };
     assert_eq!(purposes(&partly), ["to convert and load it", "to resume after fixing the cause"]);
     let next = NextCommands { is_futile: true, ..foreign };
-    assert_eq!(purposes(&Summary { next, ..partly }), ["to convert and load it"]);
+    assert_eq!(purposes(&Summary { next: next.clone(), ..partly }), ["to convert and load it"]);
+    let rejects = Summary { next, ..with_rejects(RunStatus::Failed) };
+    assert_eq!(
+        purposes(&rejects),
+        ["to convert and load it", "to list the rejects", "to load the corrected rejects"]
+    );
 
     let all_rejected = |status, advised| {
         let mut summary = with_rejects(status);
@@ -272,12 +278,20 @@ fn no_next_command_fails_again_or_has_nothing_to_do() {
         })
     };
     let (inside, list) = ("to read the events inside the values", "to list the rejects");
+    let under = "to load it under the game server that it names";
+    let named = |mut summary: Summary| {
+        summary.next.of_named_server = Some("aegis-kills load --server asia dump".to_owned());
+        summary
+    };
     let disproportionate =
         Summary { error: Some("out of proportion".to_owned()), ..with_rejects(RunStatus::RejectLimit) };
     for (summary, expected) in [
         (dry(all_rejected(RunStatus::Rejects, None)), &[list][..]),
         (dry(all_rejected(RunStatus::Rejects, advised())), &[inside]),
         (dry(with_rejects(RunStatus::Rejects)), &["to load it"]),
+        (named(dry(all_rejected(RunStatus::Rejects, None))), &[under]),
+        (named(dry(with_rejects(RunStatus::Rejects))), &["to load it"]),
+        (named(all_rejected(RunStatus::RejectLimit, None)), &[list, under]),
         (all_rejected(RunStatus::RejectLimit, advised()), &[list, inside]),
         (disproportionate, &[list]),
         (all_rejected(RunStatus::Rejects, advised()), &[list, "to load the events inside the rejects"]),

@@ -1,6 +1,7 @@
 //! Tests of malformed JSON: what it costs.
 
 use super::{event, prepare, preparer, rejects, segment};
+use crate::event::server::Server;
 use crate::input::framing::framer::Span;
 use crate::input::framing::path::Surroundings;
 use crate::layout::Layout;
@@ -143,6 +144,36 @@ fn malformed_json_in_an_envelope_of_several_lines_costs_one_event() {
     let text = format!("{{\"events\":[{one},{bad},{three}]}}");
     let prepared = prepare_whole(&at("events"), &text);
     assert_eq!((ids(&prepared), rejects(&prepared).len()), (vec![1], 1));
+}
+
+/// A load of the corrected reject stores its events under the server that the envelope names.
+#[test]
+fn a_reject_of_malformed_json_has_the_server_that_its_envelope_names_before_it() {
+    let [one, two] = [1, 2].map(|id| event(id, ""));
+    let bad = two.replacen(':', " ", 1);
+    let events = format!("[{one},{bad}]");
+    let named = Some(Server::Europe);
+    for (path, text, expected) in [
+        ("events", format!(r#"{{"server":"eu","events":{events}}}"#), named),
+        ("data.events", format!(r#"{{"region":"eu","data":{{"n":1,"events":{events}}}}}"#), named),
+        ("data.events", format!(r#"[{{"data":{{"region":"eu","events":{events}}}}}]"#), named),
+        ("events", format!(r#"{{"server":"eu","events":[{one}],"n":nul}}"#), named),
+        ("events", format!("{{\n\"server\": \"eu\",\n\"events\": [\n{one},\n{bad}\n]\n}}"), named),
+        // It is not read before the malformed place, or is in the reject.
+        ("events", format!(r#"{{"events":{events},"server":"eu"}}"#), None),
+        ("events", format!(r#"{{"events":{events}}}"#), None),
+        ("events", format!(r#"{{"server":"eu","events":[{bad}]}}"#), None),
+        // The rest of the line has another one.
+        (
+            "events",
+            format!(r#"{{"server":"eu","events":{events}}} {{"server":"us","events":[{one}]}}"#),
+            None,
+        ),
+    ] {
+        let prepared = prepare_whole(&at(path), &text);
+        let servers: Vec<_> = rejects(&prepared).iter().map(|reject| reject.enclosing_server).collect();
+        assert_eq!(servers, [expected], "{text}");
+    }
 }
 
 /// The rows of events in strings are encoded again from the values of the divided envelope.
