@@ -257,7 +257,9 @@ impl Outcome {
             }
         }
         let mut counts = HashMap::new();
-        found.into_iter().for_each(|value| *counts.entry(value).or_insert(0) += 1);
+        for value in found {
+            *counts.entry(value).or_insert(0) += 1;
+        }
         for value in expected {
             let count = counts.get_mut(&value).filter(|count| **count > 0);
             *count.unwrap_or_else(|| panic!("{value} is in no segment")) -= 1;

@@ -186,7 +186,7 @@ fn read_malformed(path: &str, text: &str) -> (Vec<Option<i64>>, Option<String>) 
     let found = |line: Line<'_, '_>| battles.push(line.event.ok().and_then(|event| event.battle_id));
     let context = ValueContext::default();
     let read = LineReader::with_rules(rules).read_value(text, 0, context, &mut Event::default(), found);
-    let start = read.expect_err(text).element.map(|(_, start)| text[start..].trim_start().to_owned());
+    let start = read.expect_err(text).element.map(|element| text[element.start..].trim_start().to_owned());
     (battles, start)
 }
 

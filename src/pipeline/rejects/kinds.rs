@@ -255,7 +255,9 @@ mod tests {
         enclosed.enclosing_server = Some(Server::Europe);
         let named = |rejects: &[&Reject]| {
             let reasons = Reasons::default();
-            rejects.iter().for_each(|reject| reasons.add(&"a".into(), reject));
+            for reject in rejects {
+                reasons.add(&"a".into(), reject);
+            }
             reasons.kinds().named_server()
         };
         assert_eq!(named(&[]), None);
