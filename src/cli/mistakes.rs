@@ -119,7 +119,6 @@ fn remedy(error: &Error, given: &GivenCommand) -> Option<String> {
     }
 }
 
-/// The command in the arguments.
 struct GivenCommand {
     command: Command,
     /// Its words.
@@ -227,7 +226,6 @@ fn example(argument: &str) -> Option<ValueExample> {
     }
 }
 
-/// An argument with the value of the example.
 fn with_example(argument: &str, example: ValueExample) -> String {
     let option = option_of(argument);
     if option.starts_with("--") { format!("{option} {}", example.value) } else { example.value.to_owned() }

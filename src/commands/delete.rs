@@ -162,7 +162,6 @@ fn outcome(
     }
 }
 
-/// A running deletion.
 struct Deletion<'r> {
     /// The counts for the progress.
     monitor: Arc<Monitor>,

@@ -18,7 +18,6 @@ pub struct PoolMetrics {
     pub(crate) waiting: IntGauge,
     pub(crate) copy_seconds: Histogram,
     pub(crate) commit_seconds: Histogram,
-    /// The calls in progress.
     pub(crate) calls: ActiveCalls,
 }
 

@@ -44,6 +44,5 @@ pub enum OnConflict {
 pub enum LoadedSegments {
     /// Skip it, unless it has rejects that no run has reported.
     Skip,
-    /// Load it again.
     LoadAgain,
 }

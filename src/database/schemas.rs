@@ -22,7 +22,6 @@ const LEDGER_PREFIX: &str = "kill_load_";
 pub(crate) const IS_IN_SCHEMAS: &str = "n.nspname IN ($1::text, $2::text)
     AND n.nspname = CASE WHEN c.relname LIKE 'kill\\_load\\_%' THEN $2::text ELSE $1::text END";
 
-/// The schemas of a load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Schemas {
     /// The schema of the tables.
@@ -50,7 +49,6 @@ impl Schemas {
         self.is_apart().then_some(&*self.tables)
     }
 
-    /// The schema of a table.
     pub(crate) fn of_table(&self, name: &str) -> &str {
         if name.starts_with(LEDGER_PREFIX) { &self.ledger } else { &self.tables }
     }

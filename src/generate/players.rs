@@ -63,7 +63,6 @@ static RINGS: WordTable = WordTable::of(
 /// An index into a population's players.
 pub(crate) type PlayerIndex = u32;
 
-/// One player.
 pub(crate) struct GeneratedPlayer {
     /// The game's id. The JSON contains it in URL-safe base64.
     pub(crate) id: Uuid,

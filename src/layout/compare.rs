@@ -55,7 +55,6 @@ pub(crate) struct Difference {
     pub kind: DifferenceKind,
 }
 
-/// The kind of difference of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DifferenceKind {
     /// The row is in the dump only.

@@ -55,7 +55,6 @@ pub(crate) fn settings(workers: usize) -> PipelineSettings {
     }
 }
 
-/// An operation of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum FakeOperation {
     Look,
@@ -68,7 +67,6 @@ pub(crate) enum FakeOperation {
 /// The scripted behavior of a call.
 #[derive(Debug, Clone)]
 pub(crate) enum ScriptedFault {
-    /// Fails permanently.
     Fail,
     Panic,
     /// Waits until the channel is disconnected, then works. Is aborted with the run.

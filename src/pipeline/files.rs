@@ -8,7 +8,6 @@ use std::sync::{Arc, PoisonError};
 /// The maximum number of segments kept per run. Files with later segments are not recorded.
 const SEGMENTS_MAX: usize = 100_000;
 
-/// The segments of each source.
 #[derive(Debug, Default)]
 pub(crate) struct FileSegments(Mutex<KeptFiles>);
 

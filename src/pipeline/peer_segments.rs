@@ -27,7 +27,6 @@ use std::time::{Duration, Instant};
 /// The interval between two checks of segments claimed by other loads.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The deferred segments of a run.
 #[derive(Debug)]
 pub(crate) struct DeferredSegments {
     /// The files that can be reread, by display name.

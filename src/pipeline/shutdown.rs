@@ -66,7 +66,6 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
-    /// Stops the run.
     pub(crate) fn stop(&self, reason: ShutdownReason) {
         let mut current = lock(&self.reason);
         if current.as_ref().is_none_or(|current| current.rank() < reason.rank()) {

@@ -18,7 +18,6 @@ use crate::sync::{Mutex, thread};
 use anyhow::Context as _;
 use std::sync::PoisonError;
 
-/// The settings of a verify run.
 #[derive(Debug, Clone)]
 pub(crate) struct VerifyRun {
     /// Threads that parse and compare, at least 1. Each holds one connection while it compares.

@@ -128,7 +128,6 @@ impl HealthReport {
         error.map_or_else(|| "healthy".to_owned(), |error| format!("unhealthy: {}", without_hint(error)))
     }
 
-    /// The report in one line.
     pub(crate) fn line(&self) -> String {
         let mut line = format!("{}  {}", utc(self.status.last_check), self.state());
         if let Some(server) = &self.status.server {

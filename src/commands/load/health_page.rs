@@ -17,7 +17,6 @@ const HEALTH_AGE_MAX: Duration = Duration::from_secs(1);
 /// The limit of a `/health` check. Probes usually wait no longer.
 const HEALTH_TIME_MAX: Duration = Duration::from_secs(3);
 
-/// `/health`.
 pub(crate) struct HealthPage {
     probe: HealthProbe,
     manager: DatabaseManager,
@@ -25,7 +24,6 @@ pub(crate) struct HealthPage {
     schema: String,
     ledger_schema: Option<String>,
     workers: usize,
-    /// The last response and its time.
     last: Mutex<Option<(Instant, Response)>>,
     /// Held by the thread that queries the database.
     asking: Mutex<()>,

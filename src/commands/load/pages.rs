@@ -41,7 +41,6 @@ pub(crate) fn listen(listen: &Listen, screen: &Screen) -> Result<Option<TcpListe
     }
 }
 
-/// The pages of a load.
 pub(crate) struct LoadPages {
     server: HttpServer,
     status: Arc<StatusPage>,

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
 
-/// The inputs of a load.
 pub(crate) struct LoadParts<'r> {
     pub(crate) settings: &'r LoadSettings,
     pub(crate) reader: Cell<Option<Reader>>,

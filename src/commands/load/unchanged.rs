@@ -25,13 +25,11 @@ use uuid::Uuid;
 /// A file is read if it was modified within this time before it is examined.
 const RACY: Duration = Duration::from_secs(2);
 
-/// The files of a run.
 pub(crate) struct Files {
     /// None if nothing is skipped or recorded.
     loaded: Option<LoadedFiles>,
     /// The stamps of the files to read, taken before reading, by source name.
     read: HashMap<String, FileStamp>,
-    /// The skipped files.
     pub(crate) skipped: Vec<UnchangedFile>,
     pub(crate) sources: Vec<Source>,
     preparer: Preparer,

@@ -194,7 +194,6 @@ impl AvailabilityGate {
         Some(state.failures)
     }
 
-    /// Records the time of the next probe.
     pub(crate) fn probe_at(&self, time: Instant) {
         self.lock().next_probe = Some(time);
     }

@@ -113,7 +113,6 @@ pub(crate) fn add_comments(
     })
 }
 
-/// The required tables.
 struct WantedTables {
     layout: Layout,
     schemas: Schemas,

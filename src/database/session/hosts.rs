@@ -58,7 +58,6 @@ impl Hosts {
         }
     }
 
-    /// The encryption of the connections.
     pub(crate) fn connector(&self) -> Connector {
         self.tls.connector()
     }

@@ -148,7 +148,6 @@ impl fmt::Display for Foreign {
     }
 }
 
-/// The detected format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Format {
     Plain,

@@ -4,7 +4,6 @@ use crate::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Instant;
 
-/// The activity of a writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activity {
     /// Waits for a prepared segment.
@@ -15,11 +14,9 @@ pub(crate) enum Activity {
     Writing,
     /// Writes the rejects of a segment into the reject file, including the wait for its lock.
     WritingRejects,
-    /// Has ended.
     Ended,
 }
 
-/// The state of a writer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriterActivity {
     pub activity: Activity,

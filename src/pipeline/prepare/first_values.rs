@@ -84,7 +84,6 @@ impl FirstValues {
         Some(batch)
     }
 
-    /// Adds the error of an abandoned source.
     pub(crate) fn add_error(&self, error: SourceError) {
         self.lock().errors.push(error);
     }
@@ -94,7 +93,6 @@ impl FirstValues {
         self.lock().abandoned.contains(source)
     }
 
-    /// Takes the errors.
     pub(crate) fn take_errors(&self) -> Vec<SourceError> {
         std::mem::take(&mut self.lock().errors)
     }

@@ -128,7 +128,6 @@ impl Preparer {
         key
     }
 
-    /// Returns the rules for reading the values of a source.
     pub(crate) fn rules(&self, source: &str) -> ReadRules<'_> {
         let battle = match self.reading.battle {
             Battle::Unknown => None,

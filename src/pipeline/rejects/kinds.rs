@@ -19,7 +19,6 @@ const VARIOUS: &str = "the database refused it with varying messages";
 /// Longer reasons are truncated.
 const REASON_BYTES_MAX: usize = 200;
 
-/// Rejects of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RejectKind {
     /// The reason, without numbers that differ between events. For events refused by the database this is its message,
@@ -42,7 +41,6 @@ pub(crate) struct RejectKind {
     pub index: Option<usize>,
 }
 
-/// The kinds of rejects so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RejectKinds {
     /// The kinds, most frequent first.

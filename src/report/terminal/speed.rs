@@ -14,7 +14,6 @@ const LEFT_TIME: Duration = Duration::from_mins(1);
 /// The minimum window of the time left.
 const LEFT_TIME_MIN: Duration = Duration::from_secs(1);
 
-/// The interval of samples.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A run is stalled after this time without progress.
