@@ -34,9 +34,7 @@ pub(crate) enum SourceError {
     },
     /// The text of a deferred segment is no longer in the source.
     #[error("{source_name} changed during the load\nhint: run the same command again")]
-    Changed {
-        source_name: String,
-    },
+    Changed { source_name: String },
 }
 
 impl SourceError {
