@@ -2,8 +2,7 @@
 
 use crate::pipeline::run_error::RunError;
 use crate::sync::channel::{Receiver, Sender, bounded};
-use crate::sync::{Mutex, MutexGuard, thread};
-use std::sync::PoisonError;
+use crate::sync::{Mutex, lock, thread};
 
 /// The reason why a run stopped before the end of its input.
 #[derive(Debug)]
@@ -140,11 +139,6 @@ impl Drop for Alarm<'_> {
             )));
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The data is consistent after every statement, so a poisoned mutex is safe to use.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

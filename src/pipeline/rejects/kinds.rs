@@ -3,9 +3,9 @@
 //! Invariant: the number of kinds is bounded, however many different reasons occur.
 
 use crate::pipeline::rejects::reject::{Reject, RejectCause};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, lock};
 use std::cmp::Reverse;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// The maximum number of kinds. The program itself has fewer, but a trigger can raise any message.
 const KINDS_MAX: usize = 200;
@@ -55,11 +55,11 @@ pub(crate) struct Reasons(Mutex<RejectKinds>);
 
 impl Reasons {
     pub(crate) fn add(&self, source: &Arc<str>, reject: &Reject) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(source, reject);
+        lock(&self.0).add(source, reject);
     }
 
     pub(crate) fn kinds(&self) -> RejectKinds {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all = lock(&self.0).clone();
         all.kinds.sort_by(|a, b| (Reverse(a.count), &a.reason).cmp(&(Reverse(b.count), &b.reason)));
         all
     }
