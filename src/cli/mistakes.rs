@@ -92,7 +92,7 @@ fn remedy(error: &Error, given: &GivenCommand) -> Option<String> {
         ErrorKind::ValueValidation => {
             let (argument, value) = (argument(error)?, value(error)?);
             Some(match whole_number(&value) {
-                Some(number) if is_counted(&argument) => {
+                Some(number) if ["--events", "--seed"].contains(&option_of(&argument)) => {
                     format!("write: {} {number}", option_of(&argument))
                 }
                 _ => format!("write a number, such as: {}", with_example(&argument, example(&argument)?)),
@@ -229,11 +229,6 @@ fn example(argument: &str) -> Option<ValueExample> {
 fn with_example(argument: &str, example: ValueExample) -> String {
     let option = option_of(argument);
     if option.starts_with("--") { format!("{option} {}", example.value) } else { example.value.to_owned() }
-}
-
-/// Whether the value of the argument is a count.
-fn is_counted(argument: &str) -> bool {
-    ["--events", "--seed"].contains(&option_of(argument))
 }
 
 /// The number in digits, if the text is a whole number with an exponent, a point or separators.

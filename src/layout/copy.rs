@@ -79,11 +79,6 @@ impl<'o> Row<'o> {
         self.field(&value.to_be_bytes());
     }
 
-    /// Writes a `timestamp`, which has the format of `timestamptz`.
-    pub(crate) fn timestamp_ms(&mut self, microseconds_since_1970: i64) {
-        self.timestamptz(microseconds_since_1970.div_euclid(1000) * 1000);
-    }
-
     pub(crate) fn optional_text(&mut self, value: Option<&str>) {
         match value {
             Some(value) => self.text(value),

@@ -33,7 +33,8 @@ impl Summary {
                 };
                 // The error is that the reject file is out of proportion to the input, as in each load of it.
                 let unlimited = self.error.is_none().then(unlimited);
-                let advised = self.advised().filter(|_| self.has_only_rejects());
+                let has_only_rejects = self.counts.events > 0 && self.counts.rejected >= self.counts.events;
+                let advised = self.advised().filter(|_| has_only_rejects);
                 self.list_rejects().into_iter().chain(advised.or(unlimited)).collect()
             }
             RunStatus::Failed => self.after_failure(),
@@ -128,10 +129,6 @@ impl Summary {
         let path = self.rejects_file.as_ref()?.to_string_lossy();
         // Other names that begin with a hyphen look like options.
         Some(shell_quoted(&if path.starts_with('-') { format!("./{path}") } else { path.into_owned() }))
-    }
-
-    fn has_only_rejects(&self) -> bool {
-        self.counts.events > 0 && self.counts.rejected >= self.counts.events
     }
 
     /// A command with the purpose for files, or for standard input, which the user must provide again.
