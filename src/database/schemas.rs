@@ -76,10 +76,6 @@ impl fmt::Display for Schemas {
 /// Identifies the tables among all tables, present or past, in the same ledger. Returns `None`, without a query, if the
 /// ledger is in the tables' schema. Recreated tables have a new identity, because they lack the events that the ledger
 /// records as loaded.
-///
-/// # Errors
-///
-/// The database failed or stayed unreachable.
 pub(crate) fn identity(
     manager: &DatabaseManager,
     layout: Layout,

@@ -74,10 +74,6 @@ pub(crate) enum DifferenceKind {
 
 impl<'b> StoredRows<'b> {
     /// Splits a complete answer, whose columns are those of the table, into the rows of events.
-    ///
-    /// # Errors
-    ///
-    /// The answer is truncated or has other columns.
     pub(crate) fn of_answer(table: &'static Table, answer: &'b [u8]) -> Result<Self, MalformedRows> {
         let body = answer.strip_prefix(crate::layout::copy::COPY_HEADER).ok_or(MalformedRows)?;
         let mut rest = body.strip_suffix(crate::layout::copy::COPY_TRAILER).ok_or(MalformedRows)?;
@@ -107,10 +103,6 @@ impl<'b> StoredRows<'b> {
     }
 
     /// Returns the first difference between the encoded and the stored rows of an event.
-    ///
-    /// # Errors
-    ///
-    /// The encoded rows are malformed.
     pub(crate) fn first_difference(
         &self,
         event_id: i64,
@@ -127,10 +119,6 @@ impl<'b> StoredRows<'b> {
     /// Whether the encoded and the stored rows of an event are the same. Unlike in
     /// [`first_difference`](Self::first_difference), the time depends only on the length of the encoded rows: a dump may
     /// have many short versions of an event with many stored rows.
-    ///
-    /// # Errors
-    ///
-    /// The encoded rows are malformed.
     pub(crate) fn is_same(&self, event_id: i64, expected: &[u8]) -> Result<bool, MalformedRows> {
         let stored = self.of_events.get(&event_id).map_or(0, |stored| stored.count);
         let (mut rest, mut count) = (expected, 0);

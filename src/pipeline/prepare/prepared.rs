@@ -169,10 +169,6 @@ impl Prepared {
     }
 
     /// Calls `each` for all rejects in the order of the segment, until it fails.
-    ///
-    /// # Errors
-    ///
-    /// Returns the error of `each`.
     pub fn each_reject<E>(&self, mut each: impl FnMut(&Reject) -> Result<(), E>) -> Result<(), E> {
         let mut refused: Vec<&Reject> = self.refused.iter().collect();
         refused.sort_by_key(|reject| (reject.line, reject.index));
