@@ -243,13 +243,7 @@ impl fmt::Display for HealthReport {
         for advice in &recommendations {
             writeln!(f, "  - {advice}")?;
         }
-        self.write_settings(f)
-    }
-}
-
-impl HealthReport {
-    /// Writes lines to copy into `.env`.
-    fn write_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Lines to copy into `.env`.
         let RecommendedSettings { pool_min, pool_max, workers } = self.wanted();
         write!(
             f,
