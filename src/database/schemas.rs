@@ -24,9 +24,7 @@ pub(crate) const IS_IN_SCHEMAS: &str = "n.nspname IN ($1::text, $2::text)
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Schemas {
-    /// The schema of the tables.
     pub tables: String,
-    /// The schema of the ledger.
     pub ledger: String,
 }
 

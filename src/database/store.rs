@@ -282,7 +282,6 @@ pub(crate) struct FileCounts {
     pub lines: u64,
     pub events: u64,
     pub segments: u64,
-    /// Rejected events.
     pub rejected: u64,
     /// The runs whose reject files contain them.
     pub reported_by: Vec<Uuid>,

@@ -47,11 +47,9 @@ pub(crate) struct MalformedRows;
 /// The first difference between the stored rows of an event and the rows of the dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Difference {
-    /// The table.
     pub table: &'static str,
     /// The row within the event, such as `slot 4`. Empty in a table with one row per event.
     pub row: String,
-    /// The kind of difference.
     pub kind: DifferenceKind,
 }
 

@@ -51,7 +51,6 @@ pub trait Recode: fmt::Debug + Send + Sync {
     fn recode(&self, event: usize, battles: &[Option<i64>], rows: &mut Rows);
 }
 
-/// An encoded event.
 #[derive(Debug, Clone, Copy)]
 pub struct EncodedEvent {
     /// Its `EventId`.

@@ -211,9 +211,7 @@ impl Table {
 /// A column that the loader writes.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
-    /// Its name.
     pub name: &'static str,
-    /// Its type.
     pub kind: ColumnType,
     /// Whether it is NOT NULL.
     pub needed: bool,
@@ -232,6 +230,7 @@ pub struct Index {
 
 /// The type of a column, defined by the binary COPY format of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the others are named as the types of PostgreSQL")]
 pub enum ColumnType {
     /// The enum `albion_server`.
     Server,
@@ -239,25 +238,18 @@ pub enum ColumnType {
     Role,
     /// Text in collation "C" that is only compared for equality: an id.
     Id,
-    /// Other text.
     Text,
     /// Text with a maximum number of characters.
     Varchar(usize),
-    /// 16-bit integer.
     Int2,
-    /// 32-bit integer.
     Int4,
-    /// 64-bit integer.
     Int8,
-    /// 64-bit floating point.
     Float8,
-    /// Boolean.
     Bool,
     /// An instant, in microseconds.
     Timestamptz,
     /// An instant in UTC, in milliseconds. The column type has no time zone.
     TimestampMs,
-    /// JSON.
     Jsonb,
 }
 

@@ -22,7 +22,6 @@ use std::sync::PoisonError;
 pub(crate) struct VerifyRun {
     /// Threads that parse and compare, at least 1. Each holds one connection while it compares.
     pub workers: usize,
-    /// The limits of segments.
     pub segment: SegmentLimits,
     pub preparer: Preparer,
     /// The command that input errors suggest.

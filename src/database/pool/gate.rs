@@ -159,7 +159,6 @@ impl AvailabilityGate {
         lock(&self.state).cause.clone()
     }
 
-    /// The outages so far.
     pub(crate) fn outages(&self) -> Outages {
         let state = lock(&self.state);
         state.outages.outages(state.closed.is_some())

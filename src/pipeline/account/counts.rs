@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 use uuid::Uuid;
 
-/// Counts of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Lines, including blank ones.

@@ -33,7 +33,6 @@ const REJECTS_COUNTED_MAX: usize = 1000;
 pub struct Prepared {
     /// The text, which is the source of rejects.
     pub segment: Arc<Segment>,
-    /// The batch to store.
     pub batch: Arc<Batch>,
     /// Rejects found while reading, in order. If there are many, only their number.
     pub(crate) found: Rejects,

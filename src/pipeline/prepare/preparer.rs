@@ -50,7 +50,6 @@ pub enum Battle {
     /// Such events have no battle.
     #[default]
     Unknown,
-    /// The battle with this id.
     Id(i64),
     /// The battle whose id is in the file name.
     FromName,
