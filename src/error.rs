@@ -46,7 +46,6 @@ impl CommandError {
     }
 }
 
-/// The exit status for a database failure.
 pub(crate) fn database_exit_status(error: &StoreError) -> ExitStatus {
     match error.kind() {
         FailureKind::Passing => ExitStatus::DatabaseFailed,

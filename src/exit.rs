@@ -61,7 +61,6 @@ impl ExitStatus {
     }
 }
 
-/// The exit codes as text for the help.
 pub(crate) fn exit_codes_help() -> String {
     let mut text = "Exit codes:".to_owned();
     for (code, meaning) in EXIT_CODES {

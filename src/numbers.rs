@@ -1,4 +1,6 @@
-//! Formats numbers for users.
+//! Formats numbers for users, and computes rates.
+
+use std::time::Duration;
 
 /// A number with thousands separators.
 pub(crate) fn grouped(number: u64) -> String {
@@ -16,6 +18,17 @@ pub(crate) fn grouped(number: u64) -> String {
 /// A number with its noun, in the singular for 1.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// The rate of a count per second; 0 without time.
+#[expect(clippy::cast_precision_loss, reason = "a rate needs at most 15 digits")]
+pub(crate) fn per_second(count: u64, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for small positive numbers")]
+pub(crate) fn rounded(number: f64) -> u64 {
+    number.round() as u64
 }
 
 #[cfg(test)]

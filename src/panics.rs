@@ -15,7 +15,6 @@ thread_local! {
     static IS_CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The panics of this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Panics(Arc<PanicState>);
 

@@ -98,6 +98,8 @@ mod faults {
     mod standby;
     // GNU `timeout`, `nohup`, closed terminals, repeated signals.
     mod stop_requests;
+    // The same while another session locks tables.
+    mod stop_requests_locked;
 }
 
 /// Random loads and random sequences of steps, each compared with an oracle.

@@ -20,47 +20,40 @@ pub(crate) fn start_and_codes() -> String {
     START.replace("\n\n", &format!("\n\n{}\n\n", exit_codes_help()))
 }
 
-/// After the help of `load`.
 pub(crate) const LOAD: &str = "\
 Examples:
   zcat kills-*.ndjson.gz | aegis-kills load --server europe
   aegis-kills load --server americas --json /var/dumps/*.ndjson.zst
   aegis-kills load --server europe --embedded ~/kills dump.ndjson";
 
-/// After the long help of `load`.
 pub(crate) fn load_long() -> String {
     let dry_run = "  aegis-kills load --dry-run --server europe dump.ndjson";
     let rejects = "  aegis-kills load --server europe rejects-*.ndjson";
     format!("{LOAD}\n{dry_run}\n{rejects}\n\n{}", variables_help())
 }
 
-/// After the help of `verify`.
 pub(crate) const VERIFY: &str = "\
 Examples:
   aegis-kills verify --server europe kills-*.ndjson.gz
   aegis-kills verify --json --server europe dump.ndjson | jq .missing_ids";
 
-/// After the help of `delete`.
 pub(crate) const DELETE: &str = "\
 Examples:
   aegis-kills delete --server europe --before 2025-01-01 --dry-run
   aegis-kills delete --server europe --before 90d
   aegis-kills delete --server americas wrong-server.ndjson.gz";
 
-/// After the help of `health`.
 pub(crate) const HEALTH: &str = "\
 Examples:
   aegis-kills health
   aegis-kills health --json | jq .recommendations";
 
-/// After the help of `schema`.
 pub(crate) const SCHEMA: &str = "\
 Examples:
   aegis-kills schema print --layout aegis | less
   aegis-kills schema apply --schema kills
   aegis-kills schema apply --distributed citus";
 
-/// After the help of `embedded`.
 pub(crate) const EMBEDDED: &str = "\
 Examples:
   aegis-kills embedded start ~/kills
@@ -68,20 +61,17 @@ Examples:
   aegis-kills embedded status ~/kills
   aegis-kills embedded stop ~/kills";
 
-/// After the help of `embedded status`.
 pub(crate) const STATUS: &str = "\
 Exit codes:
   0  running
   6  stopped, or the server crashed
   2  no private PostgreSQL in this directory";
 
-/// After the help of `generate`.
 pub(crate) const GENERATE: &str = "\
 Examples:
   aegis-kills generate --events 20000 > dump.ndjson
   aegis-kills generate --events 1000 --seed 7 | aegis-kills load --server europe --embedded ~/kills";
 
-/// After the help of `completions`.
 pub(crate) const COMPLETIONS: &str = "\
 Install, then start a new shell. bash with the package bash-completion:
   mkdir -p ~/.local/share/bash-completion/completions
@@ -101,7 +91,6 @@ fish:
   mkdir -p ~/.config/fish/completions
   aegis-kills completions fish > ~/.config/fish/completions/aegis-kills.fish";
 
-/// After the help of `man`.
 pub(crate) const MAN: &str = "\
 Examples:
   aegis-kills man load | man -l -

@@ -92,7 +92,7 @@ fn remedy(error: &Error, given: &GivenCommand) -> Option<String> {
         ErrorKind::ValueValidation => {
             let (argument, value) = (argument(error)?, value(error)?);
             Some(match whole_number(&value) {
-                Some(number) if is_counted(&argument) => {
+                Some(number) if ["--events", "--seed"].contains(&option_of(&argument)) => {
                     format!("write: {} {number}", option_of(&argument))
                 }
                 _ => format!("write a number, such as: {}", with_example(&argument, example(&argument)?)),
@@ -119,7 +119,6 @@ fn remedy(error: &Error, given: &GivenCommand) -> Option<String> {
     }
 }
 
-/// The command in the arguments.
 struct GivenCommand {
     command: Command,
     /// Its words.
@@ -227,15 +226,9 @@ fn example(argument: &str) -> Option<ValueExample> {
     }
 }
 
-/// An argument with the value of the example.
 fn with_example(argument: &str, example: ValueExample) -> String {
     let option = option_of(argument);
     if option.starts_with("--") { format!("{option} {}", example.value) } else { example.value.to_owned() }
-}
-
-/// Whether the value of the argument is a count.
-fn is_counted(argument: &str) -> bool {
-    ["--events", "--seed"].contains(&option_of(argument))
 }
 
 /// The number in digits, if the text is a whole number with an exponent, a point or separators.

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 /// The commands that use the database.
 const DATABASE: &[&str] = &["load", "verify", "delete", "health", "schema"];
-/// The width of the names in the help.
 const NAME_WIDTH: usize = 28;
 
 /// A variable that no option sets.
@@ -67,7 +66,6 @@ const fn variable(
 /// The format of times in variables.
 pub(crate) const TIMES: &str = "A time without a unit is in milliseconds; 30s and 5min are accepted.";
 
-/// The variables as text for the help.
 pub(crate) fn variables_help() -> String {
     let mut text = "Variables without an option, and their defaults:\n".to_owned();
     for VariableHelp { name, meaning, default, .. } in VARIABLES_WITHOUT_OPTION {

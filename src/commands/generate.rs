@@ -8,7 +8,6 @@ use crate::settings::environment::SettingError;
 use anyhow::Context as _;
 use std::io;
 
-/// Runs the command.
 pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus, CommandError> {
     let wrong =
         |place, value: String, wanted| CommandError::from(SettingError::Value { place, value, wanted });

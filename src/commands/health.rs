@@ -21,7 +21,6 @@ use std::thread;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The interval of checks with `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs the command. With `--watch` it ends on a signal or when its output is closed. With `quiet` a healthy database has no

@@ -2,10 +2,8 @@
 
 use crate::exit::{EXIT_CODES, ExitMeaning};
 
-/// The purpose of the program.
 pub(crate) const PURPOSE: &str = "load Albion Online kill dumps into PostgreSQL";
 
-/// Facts about a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CommandFacts {
     pub name: &'static str,
@@ -107,7 +105,6 @@ const fn command(name: &'static str, purpose: &'static str, exits: &'static [Exi
     CommandFacts { name, purpose, exits }
 }
 
-/// Files of the program.
 pub(crate) const FILES: &[(&str, &str)] = &[
     (".env", "Settings as NAME=value, in the working directory. The environment overrides them."),
     ("rejects-UTC-RUN.ndjson", "Rejects of a load, in the working directory, created at the first reject."),

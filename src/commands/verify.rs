@@ -40,7 +40,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use uuid::Uuid;
 
-/// Runs the command.
 pub(crate) fn run(
     args: &VerifyArgs,
     env: Environment<'_>,

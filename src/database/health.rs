@@ -109,7 +109,6 @@ fn file_fault(
 #[derive(Debug, Clone)]
 pub struct HealthProbe {
     opener: Opener,
-    /// Formats an error.
     describe: fn(&(dyn Error + 'static)) -> String,
 }
 

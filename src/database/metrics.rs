@@ -18,7 +18,6 @@ pub struct PoolMetrics {
     pub(crate) waiting: IntGauge,
     pub(crate) copy_seconds: Histogram,
     pub(crate) commit_seconds: Histogram,
-    /// The calls in progress.
     pub(crate) calls: ActiveCalls,
 }
 
@@ -54,7 +53,6 @@ impl PoolMetrics {
         })
     }
 
-    /// The number of retries.
     pub fn retries(&self) -> u64 {
         self.retries_by_class().iter().map(|(_, count)| count).sum()
     }
@@ -69,7 +67,6 @@ impl PoolMetrics {
         self.connection_errors.get()
     }
 
-    /// Registers the metrics.
     pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
         registry.register(Box::new(self.retries.clone()))?;
         registry.register(Box::new(self.connection_errors.clone()))?;

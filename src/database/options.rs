@@ -8,7 +8,6 @@ use crate::layout::table::Distribution;
 /// The storage settings of a load.
 #[derive(Debug, Clone)]
 pub(crate) struct StoreSettings {
-    /// The layout of the tables.
     pub layout: Layout,
     /// The schemas of the tables and the ledger.
     pub schemas: Schemas,
@@ -44,6 +43,5 @@ pub enum OnConflict {
 pub enum LoadedSegments {
     /// Skip it, unless it has rejects that no run has reported.
     Skip,
-    /// Load it again.
     LoadAgain,
 }

@@ -22,12 +22,9 @@ const LEDGER_PREFIX: &str = "kill_load_";
 pub(crate) const IS_IN_SCHEMAS: &str = "n.nspname IN ($1::text, $2::text)
     AND n.nspname = CASE WHEN c.relname LIKE 'kill\\_load\\_%' THEN $2::text ELSE $1::text END";
 
-/// The schemas of a load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Schemas {
-    /// The schema of the tables.
     pub tables: String,
-    /// The schema of the ledger.
     pub ledger: String,
 }
 
@@ -50,7 +47,6 @@ impl Schemas {
         self.is_apart().then_some(&*self.tables)
     }
 
-    /// The schema of a table.
     pub(crate) fn of_table(&self, name: &str) -> &str {
         if name.starts_with(LEDGER_PREFIX) { &self.ledger } else { &self.tables }
     }
@@ -78,10 +74,6 @@ impl fmt::Display for Schemas {
 /// Identifies the tables among all tables, present or past, in the same ledger. Returns `None`, without a query, if the
 /// ledger is in the tables' schema. Recreated tables have a new identity, because they lack the events that the ledger
 /// records as loaded.
-///
-/// # Errors
-///
-/// The database failed or stayed unreachable.
 pub(crate) fn identity(
     manager: &DatabaseManager,
     layout: Layout,

@@ -36,7 +36,6 @@ pub struct SegmentCounts {
     pub events: u64,
 }
 
-/// A segment that is already loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LoadedSegment {
     pub counts: SegmentCounts,
@@ -141,7 +140,6 @@ pub(crate) enum SegmentStatus {
     Taken,
 }
 
-/// A store for segments.
 pub(crate) trait Store: Sync {
     /// The status of a segment. A free segment is claimed until [`done`](Self::done) is called.
     fn look(&self, hash: &SegmentHash) -> Result<SegmentStatus, StoreError>;
@@ -284,7 +282,6 @@ pub(crate) struct FileCounts {
     pub lines: u64,
     pub events: u64,
     pub segments: u64,
-    /// Rejected events.
     pub rejected: u64,
     /// The runs whose reject files contain them.
     pub reported_by: Vec<Uuid>,

@@ -364,7 +364,6 @@ fn make_at_once(path: &Path, account: &Account) -> Result<(), EmbeddedError> {
     }
 }
 
-/// Removes a file if it exists.
 pub(crate) fn remove_file(path: &Path) -> Result<(), EmbeddedError> {
     if_exists(fs::remove_file(path)).at("remove", path).map(drop)
 }

@@ -50,7 +50,6 @@ const OPENED_BY_SERVER: [&str; 6] = [
 /// A process id that no system uses: the maximum is 2^22 on Linux and 99,998 on macOS.
 const PID_UNUSED: i32 = i32::MAX;
 
-/// The state of a directory's server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ServerState {
     /// No sign of a running server.
@@ -85,7 +84,6 @@ pub enum ServerPhase {
     Stopping,
 }
 
-/// Returns the state of the server of `directory`.
 pub(crate) fn state(directory: &Directory) -> Result<ServerState, EmbeddedError> {
     let Some(bytes) = read_file(&pid_file(directory))? else {
         return Ok(ServerState::Stopped);

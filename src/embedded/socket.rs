@@ -22,7 +22,6 @@ use crate::embedded::error::EmbeddedError;
 pub(crate) const PORT: u16 = 5432;
 /// The superuser of the cluster.
 pub(crate) const USER: &str = "aegis";
-/// The database for kills.
 pub(crate) const DATABASE: &str = "kills";
 
 /// Maximum length of a socket's path in bytes: `sun_path` of unix(7) without NUL.

@@ -47,7 +47,6 @@ pub(crate) fn first_named_server(
     None
 }
 
-/// The first event of a value.
 struct FirstEvent {
     /// The game server that it names, or `Some(None)` if it names none. `None` without an event.
     #[expect(clippy::option_option, reason = "no event, or an event that names no server")]

@@ -41,7 +41,6 @@ pub struct LineReader<'a, 'r> {
     rules: ReadRules<'r>,
 }
 
-/// A value that is not JSON.
 #[derive(Debug)]
 pub(crate) struct MalformedValue {
     pub(crate) fault: Fault,

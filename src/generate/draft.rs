@@ -51,7 +51,6 @@ impl EventForm {
     }
 }
 
-/// A part of a line.
 pub(crate) trait JsonPart {
     fn push_to(&self, text: &mut String);
 }

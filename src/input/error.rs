@@ -14,86 +14,56 @@ use crate::input::source::Source;
 
 /// An input that cannot be read, or not completely.
 #[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages describe the variants and their fields")]
 pub enum InputError {
-    /// The file does not exist.
     #[error("{input}\nhint: {}", missing_remedy(input))]
     Missing {
-        /// The input.
         input: Source,
-        /// The system error.
         #[source]
         cause: io::Error,
     },
-    /// The name is a pattern that the shell could not expand.
     #[error(
         "no file matches {input}\nhint: check the path and the extension, and list the directory with: ls {}",
         quoted(&directory_of(input))
     )]
-    NoMatch {
-        /// The pattern.
-        input: Source,
-    },
-    /// The input is a directory.
+    NoMatch { input: Source },
     #[error("{input} is a directory\nhint: name the files in it, such as {input}/*.ndjson")]
-    Directory {
-        /// The input.
-        input: Source,
-    },
-    /// The input is a dangling symbolic link.
+    Directory { input: Source },
     #[error(
         "{input} is a link to a file that does not exist\nhint: check its target with: readlink {}",
         quoted(input)
     )]
-    Dangling {
-        /// The input.
-        input: Source,
-    },
-    /// A directory cannot be listed.
+    Dangling { input: Source },
     #[error(
         "cannot list the directory {input}\nhint: run as a user who can read it, or run: chmod u+rx {}",
         quoted(input)
     )]
     Unlisted {
-        /// The directory.
         input: Source,
-        /// The system error.
         #[source]
         cause: io::Error,
     },
-    /// None of several inputs can be read. Each was reported before.
     #[error("none of the inputs can be read\nhint: the messages above have the cause of each")]
     NothingReadable,
-    /// The input is a socket.
     #[error("{input} is a socket, not a dump\nhint: name a file, or pipe the events into the program")]
-    Socket {
-        /// The input.
-        input: Source,
-    },
-    /// The user lacks permission to read the file.
+    Socket { input: Source },
     #[error("{input}\nhint: run as a user who can read it, or run: chmod u+r {}", quoted(input))]
     Denied {
-        /// The input.
         input: Source,
-        /// The system error.
         #[source]
         cause: io::Error,
     },
-    /// The input could not be opened for another reason.
     #[error("cannot open {input}\nhint: fix the cause, then run the same command again")]
     Unopened {
-        /// The input.
         input: Source,
-        /// The system error.
         #[source]
         cause: io::Error,
     },
-    /// The program does not support the format.
     #[error(
         "{input} is {format}, which is not read directly\nhint: convert it with: {}",
         command(format, input, piped)
     )]
     Foreign {
-        /// The input.
         input: Source,
         /// The format detected from its first bytes.
         format: Foreign,
@@ -104,9 +74,7 @@ pub enum InputError {
     #[error("{input}: {breakage} at byte {text_offset} of the uncompressed text, byte {raw_offset} of the input\nhint: {}",
         breakage.remedy(input, *raw_offset, piped))]
     Broken {
-        /// The input.
         input: Source,
-        /// The kind of failure.
         breakage: Breakage,
         /// Bytes of uncompressed text before the break.
         text_offset: u64,
@@ -114,7 +82,6 @@ pub enum InputError {
         raw_offset: u64,
         /// The command that reads the intact part.
         piped: PipedCommand,
-        /// The error of the system or the decoder.
         #[source]
         cause: io::Error,
     },
@@ -126,7 +93,6 @@ pub enum InputError {
         if *may_lack_values { ", or add the missing brace," } else { "" }
     )]
     Unclosed {
-        /// The input.
         input: String,
         /// The kind of value: array or object.
         kind: &'static str,
@@ -139,10 +105,7 @@ pub enum InputError {
     #[error(
         "{input}: the reader thread ended unexpectedly\nhint: run the same command again, and report this error if it recurs"
     )]
-    ReaderLost {
-        /// The input that was being read.
-        input: String,
-    },
+    ReaderLost { input: String },
 }
 
 impl InputError {
@@ -211,13 +174,9 @@ impl InputError {
 /// The kind of failure in the middle of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Breakage {
-    /// A read failed.
     Read,
-    /// The compressed data is truncated.
     CutShort(Compression),
-    /// The compressed data is damaged.
     Damaged(Compression),
-    /// Other data follows the compressed data.
     Trailing(Compression),
     /// zstd data that needs a window of over 128 MiB to decode.
     Window,

@@ -69,7 +69,6 @@ impl Reader {
         }
     }
 
-    /// Returns the counters of bytes read.
     pub(crate) fn counters(&self) -> Arc<ReadCounters> {
         Arc::clone(&self.counters)
     }

@@ -252,23 +252,8 @@ impl Segmenter {
         if !self.cutter.needs_buffer() {
             return true;
         }
-        let mut buffer = None;
-        if self.state == SegmenterState::Running {
-            buffer = self.buffers.take(&self.stop);
-            if buffer.is_none() {
-                self.state = SegmenterState::Stopping;
-            }
-        }
-        if self.state == SegmenterState::Stopping {
-            buffer = self.buffers.try_take();
-        }
-        if let Some(buffer) = buffer {
-            self.cutter.give(buffer);
-            true
-        } else {
-            self.state = SegmenterState::Stopped;
-            false
-        }
+        let buffer = self.obtain(BufferPool::take, BufferPool::try_take);
+        buffer.map(|buffer| self.cutter.give(buffer)).is_some()
     }
 
     /// Ensures that the buffer has a permit if it needs one. Returns false if there is none and the segmenter must stop.
@@ -276,23 +261,30 @@ impl Segmenter {
         if !self.cutter.needs_permit() {
             return true;
         }
-        let mut permit = None;
+        let permit = self.obtain(BufferPool::take_permit, BufferPool::try_take_permit);
+        permit.map(|permit| self.cutter.permit(permit)).is_some()
+    }
+
+    /// Waits for a part of the pool, or takes a free one after a stop request. Without one, the segmenter has stopped.
+    fn obtain<T>(
+        &mut self,
+        wait: impl FnOnce(&BufferPool, &Receiver<()>) -> Option<T>,
+        take: impl FnOnce(&BufferPool) -> Option<T>,
+    ) -> Option<T> {
+        let mut part = None;
         if self.state == SegmenterState::Running {
-            permit = self.buffers.take_permit(&self.stop);
-            if permit.is_none() {
+            part = wait(&self.buffers, &self.stop);
+            if part.is_none() {
                 self.state = SegmenterState::Stopping;
             }
         }
         if self.state == SegmenterState::Stopping {
-            permit = self.buffers.try_take_permit();
+            part = take(&self.buffers);
         }
-        if let Some(permit) = permit {
-            self.cutter.permit(permit);
-            true
-        } else {
+        if part.is_none() {
             self.state = SegmenterState::Stopped;
-            false
         }
+        part
     }
 
     fn wait(&mut self) -> Wakeup {

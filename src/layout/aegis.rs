@@ -97,7 +97,8 @@ impl AegisEncoder {
         rows.note_battle(battle);
         let mut row = Row::begin(rows.table(KILL_EVENT), &COLUMNS);
         row.int8(event.event_id);
-        row.timestamp_ms(event.occurred_at_us);
+        // A `timestamp(3)` has the format of `timestamptz`.
+        row.timestamptz(event.occurred_at_us.div_euclid(1000) * 1000);
         row.int4(fame);
         row.optional(battle, Row::int8);
         player_fields(&event.killer, &mut row);

@@ -54,7 +54,6 @@ pub(crate) struct Difference {
     pub kind: DifferenceKind,
 }
 
-/// The kind of difference of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DifferenceKind {
     /// The row is in the dump only.
@@ -72,10 +71,6 @@ pub(crate) enum DifferenceKind {
 
 impl<'b> StoredRows<'b> {
     /// Splits a complete answer, whose columns are those of the table, into the rows of events.
-    ///
-    /// # Errors
-    ///
-    /// The answer is truncated or has other columns.
     pub(crate) fn of_answer(table: &'static Table, answer: &'b [u8]) -> Result<Self, MalformedRows> {
         let body = answer.strip_prefix(COPY_HEADER).ok_or(MalformedRows)?;
         let mut rest = body.strip_suffix(COPY_TRAILER).ok_or(MalformedRows)?;
@@ -105,10 +100,6 @@ impl<'b> StoredRows<'b> {
     }
 
     /// Returns the first difference between the encoded and the stored rows of an event.
-    ///
-    /// # Errors
-    ///
-    /// The encoded rows are malformed.
     pub(crate) fn first_difference(
         &self,
         event_id: i64,
@@ -125,10 +116,6 @@ impl<'b> StoredRows<'b> {
     /// Whether the encoded and the stored rows of an event are the same. Unlike in
     /// [`first_difference`](Self::first_difference), the time depends only on the length of the encoded rows: a dump may
     /// have many short versions of an event with many stored rows.
-    ///
-    /// # Errors
-    ///
-    /// The encoded rows are malformed.
     pub(crate) fn is_same(&self, event_id: i64, expected: &[u8]) -> Result<bool, MalformedRows> {
         let stored = self.of_events.get(&event_id).map_or(0, |stored| stored.count);
         let count = row_count(expected)?;

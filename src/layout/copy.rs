@@ -79,11 +79,6 @@ impl<'o> Row<'o> {
         self.field(&value.to_be_bytes());
     }
 
-    /// Writes a `timestamp`, which has the format of `timestamptz`.
-    pub(crate) fn timestamp_ms(&mut self, microseconds_since_1970: i64) {
-        self.timestamptz(microseconds_since_1970.div_euclid(1000) * 1000);
-    }
-
     /// Writes a value with `write`, or NULL.
     pub(crate) fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
         match value {

@@ -26,11 +26,7 @@ impl Encoder {
         })
     }
 
-    /// Appends the rows of an event.
-    ///
-    /// # Errors
-    ///
-    /// A value does not fit its column. Nothing is appended in this case.
+    /// Appends the rows of an event; nothing if a value does not fit its column.
     pub fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) -> Result<(), Fault> {
         match &mut self.0 {
             LayoutEncoder::Archive(encoder) => {

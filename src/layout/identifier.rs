@@ -1,6 +1,5 @@
 //! SQL identifiers.
 
-/// Quotes an identifier.
 pub(crate) fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

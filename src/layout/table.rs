@@ -228,6 +228,7 @@ pub struct Index {
 
 /// The type of a column, defined by the binary COPY format of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the others are named as the types of PostgreSQL")]
 pub enum ColumnType {
     /// The enum `albion_server`.
     Server,
@@ -235,25 +236,18 @@ pub enum ColumnType {
     Role,
     /// Text in collation "C" that is only compared for equality: an id.
     Id,
-    /// Other text.
     Text,
     /// Text with a maximum number of characters.
     Varchar(usize),
-    /// 16-bit integer.
     Int2,
-    /// 32-bit integer.
     Int4,
-    /// 64-bit integer.
     Int8,
-    /// 64-bit floating point.
     Float8,
-    /// Boolean.
     Bool,
     /// An instant, in microseconds.
     Timestamptz,
     /// An instant in UTC, in milliseconds. The column type has no time zone.
     TimestampMs,
-    /// JSON.
     Jsonb,
 }
 

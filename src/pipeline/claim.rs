@@ -39,7 +39,6 @@ impl Drop for SegmentClaim<'_> {
     }
 }
 
-/// A batch with the claim on its segment.
 pub(crate) struct ClaimedBatch<'r> {
     pub(crate) prepared: Prepared,
     /// The error if its source is abandoned. Then only its rejects are written, and nothing is stored.

@@ -13,10 +13,10 @@ use crate::layout::rows::DuplicatePolicy;
 use crate::pipeline::prepare::preparer::Reading;
 use crate::pipeline::run::PipelineSettings;
 use crate::sync::channel::{Receiver, select_biased};
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, lock};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -55,7 +55,6 @@ pub(crate) fn settings(workers: usize) -> PipelineSettings {
     }
 }
 
-/// An operation of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum FakeOperation {
     Look,
@@ -68,7 +67,6 @@ pub(crate) enum FakeOperation {
 /// The scripted behavior of a call.
 #[derive(Debug, Clone)]
 pub(crate) enum ScriptedFault {
-    /// Fails permanently.
     Fail,
     Panic,
     /// Waits until the channel is disconnected, then works. Is aborted with the run.
@@ -118,44 +116,44 @@ impl FakeStore {
 
     /// Scripts one call of an operation, counted from 0.
     pub(crate) fn on(self, operation: FakeOperation, call: usize, fault: ScriptedFault) -> Self {
-        self.lock().script.insert((operation, call), fault);
+        lock(&self.state).script.insert((operation, call), fault);
         self
     }
 
     /// Scripts all calls of an operation.
     pub(crate) fn always(self, operation: FakeOperation, fault: ScriptedFault) -> Self {
-        self.lock().always.insert(operation, fault);
+        lock(&self.state).always.insert(operation, fault);
         self
     }
 
     /// Scripts a claim of another load on a segment.
     pub(crate) fn claimed_by(self, hash: SegmentHash, other: OtherLoad) -> Self {
-        self.lock().others.insert(hash, other);
+        lock(&self.state).others.insert(hash, other);
         self
     }
 
     /// Returns the numbers of the stored segments, in commit order.
     pub(crate) fn committed(&self) -> Vec<u64> {
-        self.lock().committed.clone()
+        lock(&self.state).committed.clone()
     }
 
     /// Returns the segment whose version of the event is stored.
     pub(crate) fn segment_of(&self, event: i64) -> Option<u64> {
-        self.lock().events.get(&event).copied()
+        lock(&self.state).events.get(&event).copied()
     }
 
     pub(crate) fn calls(&self, operation: FakeOperation) -> usize {
-        self.lock().calls.get(&operation).copied().unwrap_or_default()
+        lock(&self.state).calls.get(&operation).copied().unwrap_or_default()
     }
 
     /// Returns the number of segments that are currently claimed.
     pub(crate) fn claims(&self) -> usize {
-        self.lock().claims.len()
+        lock(&self.state).claims.len()
     }
 
     /// Waits until an operation was called at least `calls` times.
     pub(crate) fn wait_for(&self, operation: FakeOperation, calls: usize) {
-        let state = self.lock();
+        let state = lock(&self.state);
         let too_few =
             |state: &mut FakeState| state.calls.get(&operation).copied().unwrap_or_default() < calls;
         let (_state, waited) =
@@ -165,7 +163,7 @@ impl FakeStore {
 
     /// Counts a call and runs its script. Returns a fault that the caller must handle, if any.
     fn call(&self, operation: FakeOperation) -> Result<Option<ScriptedFault>, StoreError> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let number = state.calls.entry(operation).or_default();
         let key = (operation, *number);
         *number += 1;
@@ -182,10 +180,6 @@ impl FakeStore {
             },
             other => Ok(other),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, FakeState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -217,7 +211,7 @@ fn loaded(counts: SegmentCounts, rejected: u64) -> LoadedSegment {
 impl Store for FakeStore {
     fn look(&self, hash: &SegmentHash) -> Result<SegmentStatus, StoreError> {
         self.call(FakeOperation::Look)?;
-        Ok(self.lock().status(hash))
+        Ok(lock(&self.state).status(hash))
     }
 
     fn look_again(
@@ -226,12 +220,12 @@ impl Store for FakeStore {
         _waited: Duration,
     ) -> Result<Vec<SegmentStatus>, StoreError> {
         self.call(FakeOperation::LookAgain)?;
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         Ok(hashes.iter().map(|hash| state.status(hash)).collect())
     }
 
     fn done(&self, hash: &SegmentHash) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let Some(claims) = state.claims.get_mut(hash) else { return };
         *claims -= 1;
         if *claims == 0 {
@@ -242,7 +236,7 @@ impl Store for FakeStore {
     fn write(&self, batch: &Arc<Batch>) -> Result<Written, StoreError> {
         let fault = self.call(FakeOperation::Write)?;
         let rejects_first = matches!(fault, Some(ScriptedFault::RejectFirst));
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if let Some(loaded) = state.loaded.get(&batch.hash) {
             return Ok(Written::AlreadyLoaded(*loaded));
         }
@@ -275,7 +269,7 @@ impl Store for FakeStore {
     fn note_reported(&self, segments: &[SegmentHash], rejects_file: &Path) -> Result<(), StoreError> {
         self.call(FakeOperation::NoteReported)?;
         assert!(rejects_file.is_absolute());
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         for hash in segments {
             // Batches of abandoned sources were not written, and identical segments were recorded once.
             if let Some(loaded) = state.unreported.remove(hash) {

@@ -1,14 +1,13 @@
 //! The segments of each file, for the ledger of completely loaded files.
 
 use crate::database::store::SegmentHash;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, lock};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// The maximum number of segments kept per run. Files with later segments are not recorded.
 const SEGMENTS_MAX: usize = 100_000;
 
-/// The segments of each source.
 #[derive(Debug, Default)]
 pub(crate) struct FileSegments(Mutex<KeptFiles>);
 
@@ -29,7 +28,7 @@ enum KeptSegments {
 impl FileSegments {
     /// Records a segment of a source.
     pub(crate) fn note(&self, source: &Arc<str>, hash: SegmentHash) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         let is_full = kept.count >= SEGMENTS_MAX;
         kept.count += 1;
         let segments =
@@ -43,7 +42,7 @@ impl FileSegments {
 
     /// Returns the segments of a source in arbitrary order, or none if they are unknown. A source without text has none.
     pub(crate) fn of(&self, source: &str) -> Option<Vec<SegmentHash>> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = lock(&self.0);
         match kept.sources.get(source) {
             None => Some(Vec::new()),
             Some(KeptSegments::Some(segments)) => Some(segments.clone()),

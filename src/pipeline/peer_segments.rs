@@ -17,17 +17,16 @@ use crate::pipeline::claim::{ClaimCount, SegmentClaim};
 use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::SourceError;
-use crate::sync::Mutex;
 use crate::sync::channel::RecvTimeoutError;
+use crate::sync::{Mutex, lock};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The interval between two checks of segments claimed by other loads.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The deferred segments of a run.
 #[derive(Debug)]
 pub(crate) struct DeferredSegments {
     /// The files that can be reread, by display name.
@@ -68,11 +67,11 @@ impl DeferredSegments {
     }
 
     fn add(&self, mut deferred: Vec<DeferredSegment>) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).append(&mut deferred);
+        lock(&self.waiting).append(&mut deferred);
     }
 
     fn take(&self) -> Vec<DeferredSegment> {
-        let mut deferred = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut deferred = std::mem::take(&mut *lock(&self.waiting));
         deferred.sort_unstable();
         deferred
     }

@@ -13,7 +13,7 @@ use crate::database::store::LoadedSegment;
 use crate::pipeline::claim::ClaimedBatch;
 use crate::pipeline::prepare::first_values::FirstValues;
 use crate::sync::channel::Sender;
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, lock};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
@@ -76,7 +76,7 @@ impl<'r> Sequencer<'r> {
     ///
     /// Blocks while the queue is full. To keep the order, all other callers block as well.
     fn submit(&self, number: u64, ready: Ready<'r>) {
-        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut early = lock(&self.early);
         early.ready.insert(number, ready);
         loop {
             let next = early.next;
@@ -124,16 +124,12 @@ pub(crate) struct InFlight {
 
 impl InFlight {
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        lock(&self.ids).len()
     }
 
     fn enter(&self, number: u64, ids: Vec<i64>) -> InFlightEntry<'_> {
-        self.lock().insert(number, ids);
+        lock(&self.ids).insert(number, ids);
         InFlightEntry { in_flight: self, number }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<i64>>> {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -146,7 +142,7 @@ pub(crate) struct InFlightEntry<'f> {
 impl InFlightEntry<'_> {
     /// Waits until no earlier batch contains an event of this one. Each earlier batch has a writer with a bounded wait.
     pub(crate) fn wait_for_turn(&self) {
-        let mut ids = self.in_flight.lock();
+        let mut ids = lock(&self.in_flight.ids);
         while let Some(own) = ids.get(&self.number)
             && ids.range(..self.number).any(|(_, earlier)| share_an_id(earlier, own))
         {
@@ -157,7 +153,7 @@ impl InFlightEntry<'_> {
 
 impl Drop for InFlightEntry<'_> {
     fn drop(&mut self) {
-        self.in_flight.lock().remove(&self.number);
+        lock(&self.in_flight.ids).remove(&self.number);
         self.in_flight.left.notify_all();
     }
 }

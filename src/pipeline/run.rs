@@ -33,14 +33,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The settings of a run.
 #[derive(Debug, Clone)]
 pub struct PipelineSettings {
     /// Writer threads, at least 1.
     pub workers: usize,
     /// Threads that parse and encode, at least 1.
     pub parse_threads: usize,
-    /// The limits of segments.
     pub segment: SegmentLimits,
     pub layout: Layout,
     /// The game server of the events.

@@ -8,7 +8,6 @@ use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::SourceError;
 use std::path::Path;
 
-/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct RunReport {
     pub counts: Counts,

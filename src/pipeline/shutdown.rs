@@ -2,8 +2,7 @@
 
 use crate::pipeline::run_error::RunError;
 use crate::sync::channel::{Receiver, Sender, bounded};
-use crate::sync::{Mutex, MutexGuard, thread};
-use std::sync::PoisonError;
+use crate::sync::{Mutex, lock, thread};
 
 /// The reason why a run stopped before the end of its input.
 #[derive(Debug)]
@@ -66,7 +65,6 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
-    /// Stops the run.
     pub(crate) fn stop(&self, reason: ShutdownReason) {
         let mut current = lock(&self.reason);
         if current.as_ref().is_none_or(|current| current.rank() < reason.rank()) {
@@ -141,11 +139,6 @@ impl Drop for Alarm<'_> {
             )));
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The data is consistent after every statement, so a poisoned mutex is safe to use.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

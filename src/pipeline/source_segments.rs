@@ -24,7 +24,6 @@ pub(crate) enum SourceError {
         if advice.is_empty() { "check that it contains kill events" } else { advice.as_str() }
     )]
     NoEvents {
-        /// The source.
         source_name: String,
         /// The number of values examined.
         values: usize,
@@ -35,10 +34,7 @@ pub(crate) enum SourceError {
     },
     /// The text of a deferred segment is no longer in the source.
     #[error("{source_name} changed during the load\nhint: run the same command again")]
-    Changed {
-        /// The source.
-        source_name: String,
-    },
+    Changed { source_name: String },
 }
 
 impl SourceError {

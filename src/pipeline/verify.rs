@@ -18,12 +18,10 @@ use crate::sync::{Mutex, thread};
 use anyhow::Context as _;
 use std::sync::PoisonError;
 
-/// The settings of a verify run.
 #[derive(Debug, Clone)]
 pub(crate) struct VerifyRun {
     /// Threads that parse and compare, at least 1. Each holds one connection while it compares.
     pub workers: usize,
-    /// The limits of segments.
     pub segment: SegmentLimits,
     pub preparer: Preparer,
     /// The command that input errors suggest.

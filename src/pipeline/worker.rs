@@ -1,9 +1,9 @@
 //! The writer threads. Each takes the next batch, stores it and accounts for its events.
 
-use crate::database::store::{Batch, Store, StoreError, Written};
+use crate::database::store::{Store, Written};
 use crate::error_chain::in_full;
 use crate::input::decode::raw::ReadCounters;
-use crate::numbers::{counted, grouped};
+use crate::numbers::{counted, grouped, per_second, rounded};
 use crate::panics::inject;
 use crate::pipeline::account::activity::{Activities, Activity, ActivityHandle};
 use crate::pipeline::account::counts::{RejectLimit, Tally};
@@ -60,7 +60,7 @@ impl Writers<'_> {
             inject("writer");
             if !self.shutdown.has_failed() {
                 let begun = Instant::now();
-                match self.store_batch(&batch.batch) {
+                match self.store.map(|store| store.write(&batch.batch)).transpose() {
                     Ok(written) => {
                         log_segment(&batch, written.as_ref(), begun.elapsed());
                         if let Some(error) = abandoned {
@@ -101,11 +101,6 @@ impl Writers<'_> {
                 batch => return batch.ok(),
             }
         }
-    }
-
-    /// Stores a batch. Returns none in a dry run.
-    fn store_batch(&self, batch: &Arc<Batch>) -> Result<Option<Written>, StoreError> {
-        self.store.map(|store| store.write(batch)).transpose()
     }
 
     /// Accounts for each event of a batch.
@@ -154,12 +149,6 @@ impl Writers<'_> {
 }
 
 /// Logs the outcome of a segment, and its rate.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "a rate is positive, and three digits are enough"
-)]
 fn log_segment(batch: &Prepared, written: Option<&Written>, time: Duration) {
     if !log::log_enabled!(log::Level::Debug) {
         return;
@@ -168,8 +157,6 @@ fn log_segment(batch: &Prepared, written: Option<&Written>, time: Duration) {
         (batch.segment.number + 1, &batch.segment.source, batch.batch.counts.events);
     match written {
         Some(Written::Stored { inserted, updated, duplicate, refused }) => {
-            let seconds = time.as_secs_f64();
-            let rate = events as f64 / seconds.max(f64::MIN_POSITIVE);
             let outcomes = [
                 (*inserted, "inserted"),
                 (*updated, "updated"),
@@ -180,7 +167,8 @@ fn log_segment(batch: &Prepared, written: Option<&Written>, time: Duration) {
             let some = outcomes.iter().filter(|(count, _)| *count > 0);
             let outcomes: Vec<String> =
                 some.map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
-            let (outcomes, rate) = (outcomes.join(", "), counted(rate.round() as u64, "event"));
+            let (outcomes, seconds) = (outcomes.join(", "), time.as_secs_f64());
+            let rate = counted(rounded(per_second(events, time)), "event");
             log::debug!("segment {number} of {source}: {outcomes} in {seconds:.2} s, {rate}/s");
         }
         Some(Written::AlreadyLoaded(_)) => {

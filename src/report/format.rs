@@ -1,6 +1,6 @@
 //! Formats numbers and times for users, and times and objects for scripts.
 
-pub(crate) use crate::numbers::{counted, grouped};
+pub(crate) use crate::numbers::{counted, grouped, per_second, rounded};
 
 use jiff::Timestamp;
 use serde_json::Value;

@@ -128,7 +128,6 @@ impl HealthReport {
         error.map_or_else(|| "healthy".to_owned(), |error| format!("unhealthy: {}", without_hint(error)))
     }
 
-    /// The report in one line.
     pub(crate) fn line(&self) -> String {
         let mut line = format!("{}  {}", utc(self.status.last_check), self.state());
         if let Some(server) = &self.status.server {
@@ -244,13 +243,7 @@ impl fmt::Display for HealthReport {
         for advice in &recommendations {
             writeln!(f, "  - {advice}")?;
         }
-        self.write_settings(f)
-    }
-}
-
-impl HealthReport {
-    /// Writes lines to copy into `.env`.
-    fn write_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Lines to copy into `.env`.
         let RecommendedSettings { pool_min, pool_max, workers } = self.wanted();
         write!(
             f,

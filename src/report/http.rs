@@ -187,7 +187,6 @@ impl RequestSlot {
         Some(slot)
     }
 
-    /// Marks the request as received.
     fn mark_received(&self) {
         self.slots.silent().retain(|(number, ..)| *number != self.number);
     }

@@ -23,7 +23,6 @@ use uuid::Uuid;
 /// The metric with the end of the last successful run.
 const LAST_SUCCESS: &str = "aegis_kills_last_success_timestamp_seconds";
 
-/// The metrics of one run.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,

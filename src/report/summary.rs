@@ -9,7 +9,7 @@ use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::rejects::kinds::{RejectKind, RejectKinds};
-use crate::report::format::{bytes, counted, grouped, json_object, time};
+use crate::report::format::{bytes, counted, grouped, json_object, per_second, rounded, time};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -172,28 +172,10 @@ impl Summary {
             ("retries", self.retries.into()),
             ("connection_errors", self.connection_errors.into()),
             ("elapsed_seconds", self.elapsed.as_secs_f64().into()),
-            ("events_per_second", self.events_per_second().into()),
+            ("events_per_second", per_second(counts.events, self.elapsed).into()),
             ("rejects_file", rejects_file.into()),
             ("error", self.error.as_ref().or(self.metrics_error.as_ref()).cloned().into()),
         ])
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a rate needs at most 15 digits")]
-    fn events_per_second(&self) -> f64 {
-        let seconds = self.elapsed.as_secs_f64();
-        if seconds > 0.0 { self.counts.events as f64 / seconds } else { 0.0 }
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a rate is positive and below 2^53"
-    )]
-    fn rates(&self) -> (u64, u64) {
-        let seconds = self.elapsed.as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "a rate needs at most 15 digits")]
-        let per_second = self.bytes_uncompressed as f64 / seconds.max(f64::MIN_POSITIVE);
-        (per_second.round() as u64, self.events_per_second().round() as u64)
     }
 
     fn outcome(&self) -> String {
@@ -329,8 +311,9 @@ impl Summary {
             seconds if seconds < 60.0 => format!("{seconds:.1} s"),
             _ => time(self.elapsed),
         };
-        let (bytes_rate, events_rate) = self.rates();
-        write!(f, " in {elapsed}: {}/s, {}/s", bytes(bytes_rate), counted(events_rate, "event"))?;
+        let rate = |count| rounded(per_second(count, self.elapsed));
+        let (of_bytes, of_events) = (rate(self.bytes_uncompressed), rate(self.counts.events));
+        write!(f, " in {elapsed}: {}/s, {}/s", bytes(of_bytes), counted(of_events, "event"))?;
         if self.retries > 0 {
             write!(
                 f,

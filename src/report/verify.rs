@@ -78,7 +78,6 @@ impl VerifyReport {
         self.same.insert(event_id.cast_unsigned());
     }
 
-    /// Records a finding at `line` of `source`.
     pub(crate) fn add(&mut self, position: Position, source: &str, line: u64, finding: Finding) {
         let (map, sources, most) = match &finding {
             Finding::Missing(id) => {

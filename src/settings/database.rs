@@ -11,7 +11,6 @@ use crate::settings::environment::{Environment, SettingError, duration, number, 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The settings of the database and the pool.
 #[derive(Debug)]
 pub struct DatabaseSettings {
     pub place: DatabasePlace,

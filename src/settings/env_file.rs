@@ -25,7 +25,6 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The maximum number of lines of a quoted value, such as another program's key.
 const ENTRY_LINES_MAX: usize = 200;
 
-/// The settings of a `.env`.
 #[derive(Default)]
 pub(crate) struct EnvFile {
     values: BTreeMap<String, String>,

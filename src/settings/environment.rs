@@ -11,7 +11,6 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// An invalid setting.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
     #[error("invalid value '{}' for '{place}' ({wanted})", shown(value))]

@@ -157,7 +157,6 @@ fn metrics_file(args: &LoadArgs, env: Environment<'_>) -> Result<Option<PathBuf>
     Ok(Some(path))
 }
 
-/// The settings of `verify`.
 #[derive(Debug)]
 pub(crate) struct VerifySettings {
     pub sources: Vec<Source>,
@@ -183,7 +182,6 @@ impl VerifySettings {
     }
 }
 
-/// The settings of `health`.
 #[derive(Debug)]
 pub(crate) struct HealthSettings {
     pub database: DatabaseSettings,

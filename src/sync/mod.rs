@@ -23,3 +23,10 @@ pub(crate) use rayon as pool;
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic};
 #[cfg(not(all(test, shuttle)))]
 pub(crate) use std::thread;
+
+use std::sync::PoisonError;
+
+/// Locks, also after a panic of another holder: the data is consistent after every statement.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

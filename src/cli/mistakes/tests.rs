@@ -12,7 +12,6 @@ fn text(arguments: &[&str]) -> Option<String> {
     error.use_stderr().then(|| in_two_lines(&error, &arguments))
 }
 
-/// Each command with its words.
 fn commands() -> Vec<(Vec<String>, Command)> {
     fn collect(words: &[String], command: &Command, found: &mut Vec<(Vec<String>, Command)>) {
         for below in command.get_subcommands() {

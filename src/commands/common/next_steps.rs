@@ -155,7 +155,6 @@ impl SchemaHints {
         Self { apply: typed("schema apply"), owner_apply, print: typed("schema print"), restore }
     }
 
-    /// The hints of a load.
     pub(crate) fn of_load(args: &LoadArgs, env: Environment<'_>) -> Self {
         let updating = LoadArgs { on_conflict: Some("update".to_owned()), ..args.clone() };
         let restore = load_again(&updating, env);

@@ -178,7 +178,6 @@ fn metadata(source: &Source) -> Option<Metadata> {
     }
 }
 
-/// The sources as a short text.
 pub(crate) fn to_text(sources: &[Source]) -> String {
     let name = |source: &Source| source.file_name().unwrap_or_else(|| "standard input".to_owned());
     match sources {

@@ -24,7 +24,6 @@ pub(crate) struct HealthPage {
     schema: String,
     ledger_schema: Option<String>,
     workers: usize,
-    /// The last response and its time.
     last: Mutex<Option<(Instant, Response)>>,
     /// Held by the thread that queries the database.
     asking: Mutex<()>,

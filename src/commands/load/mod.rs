@@ -41,7 +41,6 @@ use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
 
-/// Runs the command.
 pub(crate) fn run(
     args: &LoadArgs,
     env: Environment<'_>,

@@ -87,7 +87,6 @@ pub(crate) fn new_metrics(
         .context("cannot create the metrics")
 }
 
-/// Writes the metrics file, if one is set.
 pub(crate) fn write_metrics(
     settings: &LoadSettings,
     metrics: &Metrics,

@@ -25,7 +25,6 @@ use uuid::Uuid;
 /// A file is read if it was modified within this time before it is examined.
 const RACY: Duration = Duration::from_secs(2);
 
-/// The files of a run.
 pub(crate) struct Files {
     /// None if nothing is skipped or recorded.
     loaded: Option<LoadedFiles>,

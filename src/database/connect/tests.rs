@@ -225,12 +225,6 @@ fn variables() {
             "on",
             "invalid value 'on' for PGCHANNELBINDING (possible values: disable, prefer, require",
         ),
-        (
-            "PGCONNECT_TIMEOUT",
-            "86401",
-            "invalid value '86401' for PGCONNECT_TIMEOUT (expected a whole number of seconds from 0 to 86400",
-        ),
-        ("PGPORT", "65536", "invalid value '65536' for PGPORT (expected a port from 1 to 65535"),
         ("PGHOST", "a,b,c", "port has 2 values, host has 3"),
         ("PGSERVICE", "mine", "PGSERVICE is not supported\nhint: put the entries"),
         ("PGSERVICEFILE", "mine", "PGSERVICEFILE is not supported\nhint: put"),

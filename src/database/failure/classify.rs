@@ -7,7 +7,6 @@ use nix::errno::Errno;
 use postgres::Error;
 use std::io;
 
-/// The handling of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorClass {
     /// The database is unreachable: gone, starting, full or read-only. Wait until it is back, then retry.

@@ -3,7 +3,6 @@
 use crate::database::failure::error::DatabaseError;
 use std::fmt;
 
-/// The kind of an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutageKind {
     /// No connection, or a lost one.

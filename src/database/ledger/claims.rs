@@ -28,7 +28,6 @@ pub(crate) const QUESTION_MAX: usize = 500;
 /// Delay before a lost or failed session is reopened.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The claims of one load.
 #[derive(Debug)]
 pub(crate) struct Claims {
     caller: Caller,

@@ -18,7 +18,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The question of one run.
 #[derive(Debug)]
 pub(crate) struct StoredQuestion {
     scope: Arc<LedgerScope>,
@@ -51,7 +50,6 @@ pub(crate) struct StoredAnswer {
     pub(crate) server_start: i64,
 }
 
-/// The state of a reported segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SegmentState {
     /// It has its row in the ledger, and the rows of its sample.
@@ -181,7 +179,6 @@ impl StoredQuestion {
         self.tables[table].replacen("$1", &format!("'{{{}}}'", ids.join(",")), 1)
     }
 
-    /// The state of a segment.
     pub(crate) fn state(&self, answer: &StoredAnswer, segment: &ReportedSegment) -> SegmentState {
         let sample = &segment.sample;
         let is_stored = |id: &i64| answer.ids[0].contains(id);

@@ -64,7 +64,6 @@ pub(crate) struct FileStamp {
     pub mtime_ns: i64,
     /// Time of the last change of content or metadata, in nanoseconds since 1970. Users cannot set it.
     pub ctime_ns: i64,
-    /// The inode number.
     pub inode: i64,
     /// The digest of the reading options and of the tables.
     pub reading: ReadingDigest,

@@ -27,7 +27,6 @@ enum TableCode {
 }
 
 impl KeptRows {
-    /// For tables of one layout in one schema.
     pub(crate) fn new(layout: Layout, schema: &str) -> Self {
         let names: Vec<&str> = layout.tables().iter().map(|table| table.name).collect();
         Self { code: code_query(schema, &names), found: OnceLock::new() }

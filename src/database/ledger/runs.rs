@@ -32,7 +32,6 @@ pub(crate) fn application_name(name: Option<&str>, run: Uuid) -> String {
     format!("{} {run}", &name[..end])
 }
 
-/// The row of a run.
 #[derive(Debug)]
 pub(crate) struct RunLog {
     schema: String,
@@ -41,7 +40,6 @@ pub(crate) struct RunLog {
     pub(crate) server_start: i64,
 }
 
-/// How a run ended.
 #[derive(Debug, Clone)]
 pub(crate) struct RunEnd {
     /// The status, as in the summary.

@@ -22,7 +22,6 @@ use postgres::types::ToSql;
 use postgres::{Error, Row};
 use uuid::Uuid;
 
-/// The ledger for one run.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(super) schema: String,
@@ -40,7 +39,6 @@ pub(crate) enum LedgerClaim {
     Taken(SegmentRow),
     /// An earlier attempt of this run committed it, but the answer was lost.
     CommittedBefore(SegmentOutcome),
-    /// The segment is already loaded.
     Held(LoadedSegment),
 }
 

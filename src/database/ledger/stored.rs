@@ -19,7 +19,6 @@ const EXAMINED_MAX: usize = 16;
 /// The counted outcomes of segments and their events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct StoredCounts {
-    /// Segments.
     pub segments: u64,
     /// New events.
     pub inserted: u64,

@@ -11,8 +11,8 @@ use crate::database::pool::outages::{OutageLog, Outages};
 use crate::database::session::deadline::{Deadline, Waited};
 use crate::error_chain::{in_full, with_note};
 use crate::sync::channel::{Receiver, Sender, bounded};
-use crate::sync::{Mutex, MutexGuard};
-use std::sync::{Arc, PoisonError};
+use crate::sync::{Mutex, lock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The longest outage that is not counted.
@@ -100,7 +100,7 @@ impl AvailabilityGate {
     pub(crate) fn wait(&self, since: Option<Instant>, deadline: &Deadline) -> Result<(), GateError> {
         loop {
             let (opened, left) = {
-                let state = self.lock();
+                let state = lock(&self.state);
                 if let (Some((seen, fatal)), Some(since)) = (&state.fatal, since)
                     && *seen >= since
                 {
@@ -123,7 +123,7 @@ impl AvailabilityGate {
 
     /// Closes the gate, because the database was found unreachable.
     pub(crate) fn close(&self, cause: DatabaseError) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.closed.is_none() {
             let (opening, opened) = bounded(0);
             state.closed = Some(GateOutage { _opening: opening, opened });
@@ -137,12 +137,12 @@ impl AvailabilityGate {
 
     /// The time of the last failure.
     pub(crate) fn closed_last(&self) -> Option<Instant> {
-        self.lock().closed_last
+        lock(&self.state).closed_last
     }
 
     /// Records a success, which ends an outage.
     pub(crate) fn succeeded(&self) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.failures = 0;
         state.success = Instant::now();
         state.closed = None;
@@ -156,24 +156,23 @@ impl AvailabilityGate {
 
     /// The last cause and its time.
     pub(crate) fn cause(&self) -> Option<(Instant, Arc<DatabaseError>)> {
-        self.lock().cause.clone()
+        lock(&self.state).cause.clone()
     }
 
-    /// The outages so far.
     pub(crate) fn outages(&self) -> Outages {
-        let state = self.lock();
+        let state = lock(&self.state);
         state.outages.outages(state.closed.is_some())
     }
 
     /// The time since the last success.
     pub(crate) fn idle(&self) -> Duration {
-        self.lock().success.elapsed()
+        lock(&self.state).success.elapsed()
     }
 
     /// Why a caller that has waited for a connection since `since` continues to wait, for the log.
     pub(crate) fn reason_to_wait(&self, since: Instant) -> String {
         // The time of the start of the gate is no success, and before `since`.
-        let success = self.lock().success;
+        let success = lock(&self.state).success;
         if success >= since {
             return "because other calls succeed".to_owned();
         }
@@ -188,20 +187,19 @@ impl AvailabilityGate {
 
     /// Counts a failure. Returns the number of failures in a row. None if the gate is open.
     pub(crate) fn count_failure(&self) -> Option<u32> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.closed.as_ref()?;
         state.failures = state.failures.saturating_add(1);
         Some(state.failures)
     }
 
-    /// Records the time of the next probe.
     pub(crate) fn probe_at(&self, time: Instant) {
-        self.lock().next_probe = Some(time);
+        lock(&self.state).next_probe = Some(time);
     }
 
     /// The current outage. None if the gate is open.
     pub(crate) fn away(&self) -> Option<OutageProgress> {
-        let state = self.lock();
+        let state = lock(&self.state);
         let since = state.closed.as_ref().and(state.outages.since())?;
         let cause = state.cause.as_ref().map(|(_, cause)| Arc::clone(cause));
         Some(OutageProgress {
@@ -216,7 +214,7 @@ impl AvailabilityGate {
 
     /// Logs the current outage, once.
     pub(crate) fn log_outage(&self) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let Some(cause) = state.cause.as_ref().map(|(_, cause)| Arc::clone(cause)) else { return };
         let kind = OutageKind::of(&cause);
         let is_first = state.outages.log_once(kind);
@@ -231,23 +229,19 @@ impl AvailabilityGate {
     /// Opens the gate, because the database responds. Until a call succeeds, another closing counts as the same
     /// outage.
     pub(crate) fn open(&self) {
-        self.lock().closed = None;
+        lock(&self.state).closed = None;
     }
 
     /// Records a failed probe. A permanent cause ends all waits.
     pub(crate) fn note(&self, error: DatabaseError) {
         let error = Arc::new(error);
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if error.class() == ErrorClass::Fatal {
             state.fatal = Some((Instant::now(), Arc::clone(&error)));
             state.closed = None;
         }
         state.outages.note(&*error);
         state.cause = Some((Instant::now(), error));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, GateState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -20,7 +20,6 @@ pub(crate) struct LostWrites {
 }
 
 impl LostWrites {
-    /// Notes the error of an attempt.
     pub(crate) fn note(&mut self, error: &DatabaseError) {
         *self = match (self.event, error.event()) {
             _ if !error.is_lost_write() => Self::default(),

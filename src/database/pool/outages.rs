@@ -13,13 +13,11 @@ const OUTAGES_MAX: usize = 20;
 /// A period in which no call succeeded.
 #[derive(Debug, Clone)]
 pub struct Outage {
-    /// The start.
     pub began: Timestamp,
     /// The length so far.
     pub length: Duration,
     /// Why the last attempt to use the database failed.
     pub cause: String,
-    /// Whether it is over.
     pub is_over: bool,
 }
 
@@ -39,7 +37,6 @@ pub struct Outages {
 
 #[derive(Debug, Default)]
 pub(crate) struct OutageLog {
-    /// The outages that are over.
     over: VecDeque<Outage>,
     current: Option<CurrentOutage>,
     count: u64,

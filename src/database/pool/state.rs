@@ -5,7 +5,6 @@ use crate::database::pool::gate::OutageProgress;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The current state of the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatabaseState {
     /// The database is reachable, or nothing else is known.
@@ -17,7 +16,6 @@ pub enum DatabaseState {
     Away(OutageProgress),
     /// The database builds a deferred index, and nothing is written.
     Building {
-        /// The index.
         index: String,
         /// The time since the build began.
         elapsed: Duration,

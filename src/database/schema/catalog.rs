@@ -43,7 +43,6 @@ pub(crate) struct Catalog {
     pub(crate) distributed: Distributed,
 }
 
-/// An existing relation.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct FoundRelation {
     /// As in `pg_class.oid`.

@@ -77,7 +77,6 @@ pub(crate) struct Distributed {
     tables: BTreeMap<String, TableDistribution>,
 }
 
-/// How a table is distributed.
 #[derive(Debug)]
 struct TableDistribution {
     /// The distribution column; `None` for a reference table.

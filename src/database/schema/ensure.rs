@@ -113,7 +113,6 @@ pub(crate) fn add_comments(
     })
 }
 
-/// The required tables.
 struct WantedTables {
     layout: Layout,
     schemas: Schemas,
@@ -164,7 +163,8 @@ impl WantedTables {
         let lacking = self.lacking(&catalog);
         let distribution = lacking.distribution;
         let mut change = TableChange::None;
-        if !lacking.is_nothing() && self.apply(client, progress)? {
+        let is_lacking = !lacking.names.is_empty() || !lacking.additions.is_empty();
+        if is_lacking && self.apply(client, progress)? {
             let existed = self.layout.tables().iter().all(|table| catalog.has(table.name));
             change = if existed { TableChange::Upgraded } else { TableChange::Created };
             catalog = self.catalog(client)?;
@@ -335,12 +335,6 @@ struct Lacking {
     additions: Vec<Addition>,
     /// The required location of the rows.
     distribution: Distribution,
-}
-
-impl Lacking {
-    fn is_nothing(&self) -> bool {
-        self.names.is_empty() && self.additions.is_empty()
-    }
 }
 
 /// The additions, the table of loaded files and the new version of the schema, for the owner.

@@ -236,7 +236,6 @@ pub(crate) fn ledger_misfits(catalog: &Catalog, misfits: &mut Vec<String>) {
     }
 }
 
-/// A table of the ledger.
 #[derive(Debug)]
 pub(crate) struct LedgerTable {
     pub(crate) name: String,
@@ -245,7 +244,6 @@ pub(crate) struct LedgerTable {
     key: Vec<String>,
 }
 
-/// A column of the ledger.
 #[derive(Debug)]
 pub(crate) struct LedgerColumn {
     pub(crate) name: String,

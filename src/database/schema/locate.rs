@@ -21,10 +21,6 @@ pub(crate) struct Located {
 
 /// The requested schemas, or the defaults of a layout. An existing ledger in the tables' schema stays in use unless another
 /// schema is requested.
-///
-/// # Errors
-///
-/// The tables cannot be trusted, or the database failed or stayed unreachable.
 pub(crate) fn find(
     manager: &DatabaseManager,
     layout: Layout,
@@ -38,10 +34,6 @@ pub(crate) fn find(
 }
 
 /// The schemas of a load. Without a query if they are decided, because `ensure` checks the tables as well.
-///
-/// # Errors
-///
-/// As for [`find`].
 pub(crate) fn schemas(
     manager: &DatabaseManager,
     layout: Layout,
@@ -74,10 +66,6 @@ pub(crate) fn of(
 }
 
 /// Checks the tables again, for tables that were created since.
-///
-/// # Errors
-///
-/// As for [`find`].
 pub(crate) fn check_again(
     manager: &DatabaseManager,
     layout: Layout,

@@ -216,7 +216,6 @@ pub(crate) enum ComparedColumns {
 }
 
 impl ComparedColumns {
-    /// The tables of the columns.
     fn tables(self, layout: Layout) -> &'static [Table] {
         match self {
             ComparedColumns::All => layout.tables(),

@@ -13,7 +13,6 @@ pub(crate) type SqlValues<'v> = [&'v (dyn ToSql + Sync)];
 /// The prepared statements of a session. They are those of this program, and thus at most a few dozen.
 #[derive(Default)]
 pub(crate) struct KeptStatements {
-    /// By their text.
     by_text: HashMap<String, Statement>,
     /// The names of those prepared by the statement PREPARE.
     names: HashSet<&'static str>,
@@ -82,7 +81,6 @@ impl<'c> ClientTransaction<'c> {
         Ok((transaction, answers))
     }
 
-    /// The notices of this connection.
     pub(crate) fn notices(&self) -> &'c Notices {
         self.notices
     }

@@ -82,6 +82,5 @@ pub(crate) enum Waited<T> {
     Ended,
     /// The deadline is over.
     Aborted,
-    /// The time is over.
     TimeOver,
 }

@@ -32,7 +32,6 @@ impl Warnings {
     }
 }
 
-/// The notices of one connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Notices {
     warnings: Warnings,

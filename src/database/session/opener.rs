@@ -1,28 +1,19 @@
 //! One connection: opened within a time limit, used by one call at a time, and closed on a separate thread, because
 //! closing may block.
 
-use crate::database::connect::attributes::SessionAttributes;
-use crate::database::connect::fault::ConnectFault;
-use crate::database::connect::tls::{Connector, Tls};
-use crate::database::connect::{Target, server_version as engine};
-use crate::database::failure::classify::{ErrorClass, is_out_of_files};
-use crate::database::failure::error::{DatabaseError, pools_statements};
+use crate::database::connect::Target;
+use crate::database::connect::tls::Connector;
+use crate::database::failure::error::DatabaseError;
 use crate::database::session::client::Client;
-use crate::database::session::client_transaction::ClientTransaction;
 use crate::database::session::deadline::{Deadline, Waited};
-use crate::database::session::notices::{Notices, Warnings};
+use crate::database::session::hosts::Hosts;
 use crate::error_chain::in_full;
 use crate::panics::{contained, inject};
 use crate::sync::channel::{Receiver, bounded};
-use postgres::error::SqlState;
-use postgres::{CancelToken, Config};
-use r2d2::ManageConnection as _;
-use r2d2_postgres::PostgresConnectionManager;
-use std::fmt;
-use std::fs::File;
+use postgres::CancelToken;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,24 +41,6 @@ impl Drop for Busy {
     }
 }
 
-struct Hosts {
-    application: String,
-    warnings: Warnings,
-    all: Vec<Host>,
-    any_order: bool,
-    attributes: SessionAttributes,
-    tls: Tls,
-}
-
-struct Host {
-    /// The configurations to connect with, in order.
-    ways: Vec<Config>,
-    /// Whether its version and the mode of its pooler were checked, which happens once per process.
-    is_known: AtomicBool,
-    /// How often a pooler closed the connection at the begin of the first transaction.
-    closed_transactions: AtomicU32,
-}
-
 /// A connection that is being opened.
 pub(crate) type Opening = Receiver<Result<Session, DatabaseError>>;
 
@@ -80,24 +53,7 @@ impl Opener {
             .connect_timeout
             .map(|timeout| timeout.saturating_mul(u32::try_from(attempts).unwrap_or(u32::MAX)));
         let time_max = timeout.map_or(time_max, |timeout| timeout.min(time_max));
-        let way = |mut config: Config| {
-            config.application_name(application);
-            config
-        };
-        let hosts = target.hosts.iter().map(|host| Host {
-            ways: target.tls.ways(host).into_iter().map(way).collect(),
-            is_known: AtomicBool::new(false),
-            closed_transactions: AtomicU32::new(0),
-        });
-        let hosts = Hosts {
-            application: application.to_owned(),
-            warnings: Warnings::default(),
-            all: hosts.collect(),
-            any_order: target.any_order,
-            attributes: target.attributes,
-            tls: target.tls.clone(),
-        };
-        Self { hosts: Arc::new(hosts), time_max, threads: Arc::default() }
+        Self { hosts: Arc::new(Hosts::new(target, application)), time_max, threads: Arc::default() }
     }
 
     /// The number of running threads of this opener and its clones, including abandoned ones.
@@ -132,7 +88,7 @@ impl Opener {
         spawn("connect", move || {
             let _busy = busy;
             // The client library panics if it cannot open a file.
-            let opened = contained(|| hosts.connect());
+            let opened = contained(|| hosts.connect().map(|client| Session::new(client, hosts.connector())));
             let failed = |message: String| {
                 // Only the text of the panic shows the cause: it contains the number of EMFILE.
                 Err(if message.contains("code: 24,") {
@@ -154,129 +110,6 @@ impl Opener {
             Waited::TimeOver => Err(DatabaseError::NoAnswer(self.time_max)),
             Waited::Ended => Err(DatabaseError::Thread("connecting panicked".to_owned())),
         }
-    }
-}
-
-impl Hosts {
-    /// Connects to the first host that accepts the connection. A permanent refusal ends the search.
-    fn connect(&self) -> Result<Session, DatabaseError> {
-        spare_files()?;
-        let mut hosts: Vec<&Host> = self.all.iter().collect();
-        if self.any_order {
-            fastrand::shuffle(&mut hosts);
-        }
-        let mut failed = DatabaseError::Aborted;
-        let rounds = self.attributes.rounds();
-        for (host, attributes) in rounds.iter().flat_map(|round| hosts.iter().map(move |host| (host, *round)))
-        {
-            failed = match self.connect_to(host, attributes) {
-                Ok(session) => return Ok(session),
-                Err(error) if error.class() == ErrorClass::Fatal && error.is_named() => return Err(error),
-                Err(error) if error.class() == ErrorClass::Fatal && error.sqlstate().is_some() => {
-                    return Err(error);
-                }
-                Err(error) => error,
-            };
-        }
-        Err(failed)
-    }
-
-    fn connect_to(&self, host: &Host, attributes: SessionAttributes) -> Result<Session, DatabaseError> {
-        let mut failed = DatabaseError::Aborted;
-        let mut cause_before: Option<String> = None;
-        for config in &host.ways {
-            let explained = |error| {
-                let fault = ConnectFault::new(&error, &self.tls, config);
-                DatabaseError::Connect { fault, error }
-            };
-            let notices = Notices::new(&self.warnings);
-            let manager =
-                PostgresConnectionManager::new(notices.attach_to(config.clone()), self.tls.connector());
-            match manager.connect() {
-                Ok(mut client) => {
-                    if let Some(unmet) = attributes.unmet(&mut client).map_err(explained)? {
-                        return Err(DatabaseError::Unmet(ConnectFault::unmet(&unmet, config)));
-                    }
-                    let is_first = !host.is_known.load(Ordering::Acquire);
-                    if is_first {
-                        let version =
-                            engine::version(&mut client).map_err(|error| setup_error(error, explained))?;
-                        if let Some(caution) = engine::judge(&version)? {
-                            log::warn!("{caution}");
-                        }
-                    }
-                    let client = Client::new(client, &self.application, notices);
-                    let mut client = client.map_err(|error| setup_error(error, explained))?;
-                    if is_first
-                        && client.pid().is_none()
-                        && let Err(error) = client.transaction().and_then(ClientTransaction::rollback)
-                    {
-                        return match setup_error(error, explained) {
-                            DatabaseError::Connect { error, .. } if host.closes_transactions(&error) => {
-                                Err(DatabaseError::StatementPooling(error))
-                            }
-                            DatabaseError::Connect { error, .. } if error.is_closed() => {
-                                self.connect_to(host, attributes)
-                            }
-                            error => Err(error),
-                        };
-                    }
-                    host.is_known.store(true, Ordering::Release);
-                    if let Some(cause) = &cause_before {
-                        self.tls.warn_of_plain(config, cause);
-                    }
-                    return Ok(Session::new(client, self.tls.connector()));
-                }
-                Err(error) => {
-                    cause_before = self.tls.fallback_cause(&error, config);
-                    failed = explained(error);
-                    if cause_before.is_none() {
-                        break;
-                    }
-                }
-            }
-        }
-        Err(failed)
-    }
-}
-
-/// Fails if the process is out of file descriptors, because the client library would panic.
-fn spare_files() -> Result<(), DatabaseError> {
-    const NEEDED: usize = 8;
-    let opened: io::Result<Vec<File>> = (0..NEEDED).map(|_| File::open("/dev/null")).collect();
-    match opened {
-        Err(error) if is_out_of_files(&error) => Err(DatabaseError::OutOfFiles(error)),
-        // Some systems have no such file.
-        _ => Ok(()),
-    }
-}
-
-/// The error of a failed session setup.
-fn setup_error(
-    error: postgres::Error,
-    explained: impl FnOnce(postgres::Error) -> DatabaseError,
-) -> DatabaseError {
-    if error.code() == Some(&SqlState::QUERY_CANCELED) {
-        DatabaseError::TimeoutTooShort(error)
-    } else if pools_statements(&error) {
-        DatabaseError::StatementPooling(error)
-    } else {
-        explained(error)
-    }
-}
-
-impl Host {
-    /// Whether the pooler closes the connection of each transaction, as PgBouncer does in statement mode. If the end of
-    /// the connection arrives with the reason, the client library drops the reason.
-    fn closes_transactions(&self, error: &postgres::Error) -> bool {
-        const PROOF: u32 = 3;
-        error.is_closed() && self.closed_transactions.fetch_add(1, Ordering::AcqRel) + 1 >= PROOF
-    }
-}
-
-impl fmt::Debug for Hosts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hosts").field("tls", &self.tls).finish_non_exhaustive()
     }
 }
 

@@ -2,9 +2,10 @@
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::session::client::Client;
-use crate::database::session::client_transaction::{ClientTransaction, GenericClient as _};
+use crate::database::session::client_transaction::{
+    ClientTransaction, GenericClient as _, PostgresResult, SqlValues,
+};
 use crate::database::session::progress::CallProgress;
-use postgres::types::ToSql;
 use postgres::{Row, SimpleQueryMessage};
 
 /// A transaction or a savepoint. It is rolled back on drop.
@@ -60,48 +61,37 @@ impl<'t> Transaction<'t> {
     }
 
     pub(crate) fn batch_execute(&mut self, sql: &str) -> DatabaseResult<()> {
-        let result = self.inner.batch_execute(sql);
-        self.progress.tick();
-        Ok(result?)
+        Ok(self.step(|inner| inner.batch_execute(sql))?)
     }
 
-    pub(crate) fn execute(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> DatabaseResult<u64> {
-        let result = self.inner.execute(sql, values);
-        self.progress.tick();
-        Ok(result?)
+    pub(crate) fn execute(&mut self, sql: &str, values: &SqlValues<'_>) -> DatabaseResult<u64> {
+        Ok(self.step(|inner| inner.execute(sql, values))?)
     }
 
-    pub(crate) fn query(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> DatabaseResult<Vec<Row>> {
-        let result = self.inner.query(sql, values);
-        self.progress.tick();
-        Ok(result?)
+    pub(crate) fn query(&mut self, sql: &str, values: &SqlValues<'_>) -> DatabaseResult<Vec<Row>> {
+        Ok(self.step(|inner| inner.query(sql, values))?)
+    }
+
+    pub(crate) fn query_opt(&mut self, sql: &str, values: &SqlValues<'_>) -> DatabaseResult<Option<Row>> {
+        Ok(self.step(|inner| inner.query_opt(sql, values))?)
     }
 
     /// Runs a statement that moves rows of events, and returns their number.
-    pub(crate) fn move_rows(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> DatabaseResult<u64> {
-        let result = self.inner.execute(sql, values);
-        self.progress.tick();
-        result.map_err(DatabaseError::of_rows)
+    pub(crate) fn move_rows(&mut self, sql: &str, values: &SqlValues<'_>) -> DatabaseResult<u64> {
+        self.step(|inner| inner.execute(sql, values)).map_err(DatabaseError::of_rows)
     }
 
     /// Runs a statement that moves rows of events, and returns its result rows.
-    pub(crate) fn move_returning(
-        &mut self,
-        sql: &str,
-        values: &[&(dyn ToSql + Sync)],
-    ) -> DatabaseResult<Vec<Row>> {
-        let result = self.inner.query(sql, values);
-        self.progress.tick();
-        result.map_err(DatabaseError::of_rows)
+    pub(crate) fn move_returning(&mut self, sql: &str, values: &SqlValues<'_>) -> DatabaseResult<Vec<Row>> {
+        self.step(|inner| inner.query(sql, values)).map_err(DatabaseError::of_rows)
     }
 
-    pub(crate) fn query_opt(
+    fn step<T>(
         &mut self,
-        sql: &str,
-        values: &[&(dyn ToSql + Sync)],
-    ) -> DatabaseResult<Option<Row>> {
-        let result = self.inner.query_opt(sql, values);
+        run: impl FnOnce(&mut ClientTransaction<'t>) -> PostgresResult<T>,
+    ) -> PostgresResult<T> {
+        let result = run(&mut self.inner);
         self.progress.tick();
-        Ok(result?)
+        result
     }
 }

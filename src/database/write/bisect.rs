@@ -56,7 +56,6 @@ enum Action {
     Rewrite,
 }
 
-/// The search in one batch.
 struct Search<'s> {
     batch: &'s Batch,
     refused: &'s mut Vec<Refused>,

@@ -64,10 +64,6 @@ impl Comparer {
     }
 
     /// The stored state of each event of the batch, by id in ascending order.
-    ///
-    /// # Errors
-    ///
-    /// The tables cannot be read, the database was unreachable for `DATABASE_AWAY_TIMEOUT`, or `deadline` is over.
     pub(crate) fn compare(
         &self,
         manager: &DatabaseManager,

@@ -93,10 +93,6 @@ type SharedAttempts = Arc<Mutex<DeletedRows>>;
 
 impl Deleter {
     /// Checks that the role can delete from the tables of `scope`.
-    ///
-    /// # Errors
-    ///
-    /// The tables are missing, incompatible or distributed, the role lacks a privilege, or the database was unreachable.
     pub(crate) fn open(
         manager: DatabaseManager,
         scope: DeleteScope,
@@ -110,10 +106,7 @@ impl Deleter {
     /// Deletes the events with these ids, and the ledger rows of the segment `hash`. Takes at most [`DELETE_BATCH_MAX`]
     /// ids, ascending.
     ///
-    /// # Errors
-    ///
-    /// The database refused the deletion or was unreachable. Then none of these events is deleted, unless the COMMIT
-    /// was not answered.
+    /// An error means that none of these events is deleted, unless the COMMIT was not answered.
     pub(crate) fn delete_events(&self, hash: SegmentHash, ids: Vec<i64>) -> Result<Deleted, StoreError> {
         let (statements, tried) = (Arc::clone(&self.statements), SharedAttempts::default());
         self.manager.run("deleting events", &self.deadline, move |client, progress| {
@@ -132,10 +125,6 @@ impl Deleter {
 
     /// Deletes the oldest events before a time, at most [`DELETE_BATCH_MAX`], from the time `cursor` on. Returns the
     /// next cursor, or `None` if no events are left. Times are RFC 3339; the first cursor is `-infinity`.
-    ///
-    /// # Errors
-    ///
-    /// As for [`delete_events`](Self::delete_events).
     pub(crate) fn delete_before(
         &self,
         time: &str,
@@ -161,10 +150,6 @@ impl Deleter {
     }
 
     /// The stored ids among `ids`. Read-only.
-    ///
-    /// # Errors
-    ///
-    /// The database refused the query or was unreachable.
     pub(crate) fn stored(&self, ids: Vec<i64>) -> Result<Vec<i64>, StoreError> {
         let statements = Arc::clone(&self.statements);
         self.manager.run("looking up stored events", &self.deadline, move |client, _| {
@@ -174,10 +159,6 @@ impl Deleter {
     }
 
     /// The hashes of the ledger rows that deleting the segment `hash` and these ascending ids would delete. Read-only.
-    ///
-    /// # Errors
-    ///
-    /// As for [`stored`](Self::stored).
     pub(crate) fn segments_of(&self, hash: SegmentHash, ids: &[i64]) -> Result<Vec<Vec<u8>>, StoreError> {
         let statements = Arc::clone(&self.statements);
         let (first, last) = (ids.first().copied(), ids.last().copied());
@@ -191,10 +172,6 @@ impl Deleter {
     }
 
     /// The rows that deleting the events before a time would delete. Read-only.
-    ///
-    /// # Errors
-    ///
-    /// As for [`stored`](Self::stored).
     pub(crate) fn count_before(&self, time: &str) -> Result<Deleted, StoreError> {
         let (statements, time) = (Arc::clone(&self.statements), time.to_owned());
         let (events, segments): (i64, Vec<Vec<u8>>) =
@@ -215,10 +192,6 @@ impl Deleter {
     }
 
     /// The number of rows of `kill_load_file` that name one of these segments. Read-only.
-    ///
-    /// # Errors
-    ///
-    /// As for [`stored`](Self::stored).
     pub(crate) fn files_of(&self, segments: &[Vec<u8>]) -> Result<u64, StoreError> {
         let (statements, segments) = (Arc::clone(&self.statements), segments.to_vec());
         self.manager.run("looking up the ledger", &self.deadline, move |client, _| {

@@ -38,7 +38,6 @@ pub(crate) mod confirming;
 /// The most claims per [`Store::look_again`]. Each claim is an entry in the server's shared lock table.
 const CLAIMS_MAX: usize = 64;
 
-/// Stores segments in PostgreSQL.
 #[derive(Debug)]
 pub(crate) struct PostgresStore {
     manager: DatabaseManager,

@@ -8,7 +8,6 @@ use crate::layout::rows::Rows;
 use crate::layout::table::{Distribution, Table};
 use std::collections::HashMap;
 
-/// The mode of writing a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WriteMode {
     /// COPY of the new events into the tables.
@@ -20,7 +19,6 @@ pub(crate) enum WriteMode {
     Bisect,
 }
 
-/// The statements for one table.
 #[derive(Debug)]
 pub(crate) struct TableStatements {
     number: usize,

@@ -20,10 +20,8 @@ pub struct EventsAt {
     steps: Vec<PathStep>,
 }
 
-/// One step of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PathStep {
-    /// The member of this name.
     Member(String),
     /// `*`: each member, whatever its name.
     Each,
@@ -127,7 +125,6 @@ pub(crate) fn guess_path(text: &str) -> Option<String> {
     (!steps.is_empty()).then(|| steps.join("."))
 }
 
-/// Returns the step for a key.
 fn step_of(key: &str) -> String {
     let is_number = key.bytes().all(|byte| byte.is_ascii_digit());
     let is_plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '$' | '@');

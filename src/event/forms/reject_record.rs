@@ -8,7 +8,6 @@ use crate::event::text::NulPolicy;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// A line of a reject file.
 #[derive(Debug)]
 pub(crate) struct RejectLine {
     /// The name of the source that contained the value.

@@ -20,7 +20,6 @@ pub(crate) struct Number<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Parses a 64-bit integer.
     #[inline]
     pub(crate) fn integer(&mut self) -> Parsed<Option<i64>> {
         let Some(first @ (b'-' | b'0'..=b'9')) = self.peek() else {

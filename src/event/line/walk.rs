@@ -115,7 +115,6 @@ struct Members {
 }
 
 impl Members {
-    /// Reads the object at the cursor.
     fn read(&mut self, cursor: &mut Cursor<'_>, step: &PathStep) -> Parsed<()> {
         self.last = cursor.at() + 1;
         let mut key = cursor.first_key()?;

@@ -13,7 +13,6 @@ use crate::input::decode::step::{Break, DecodeStatus};
 use crate::input::decode::zstd::Zstd;
 use crate::input::error::Breakage;
 
-/// Decodes one source.
 pub(crate) enum Decoder {
     Plain,
     Gzip(Gzip),

@@ -33,17 +33,12 @@ impl fmt::Display for Compression {
 /// A format that is only recognized, in order to suggest a conversion command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Foreign {
-    /// xz.
     Xz,
-    /// bzip2.
     Bzip2,
-    /// A zip archive.
     Zip,
     /// lz4, as frames or in the legacy format.
     Lz4,
-    /// A 7z archive.
     SevenZip,
-    /// A tar archive.
     Tar,
     /// Compressed data within compressed data.
     Nested(Compression),
@@ -61,7 +56,6 @@ pub enum Foreign {
     Bson,
     /// An archive of `pg_dump` in the format `custom`, `directory` or `tar`.
     PgDump(PgRows),
-    /// A script of `pg_dump`.
     PgScript(PgRows),
     /// Rows of `COPY … TO STDOUT`, or other rows with tabs between their cells.
     CopyRows,
@@ -77,11 +71,8 @@ pub enum Foreign {
     SqliteScript(Option<SqlitePlace>),
     /// An `SQLite` database, with the table and column of the JSON if they can be guessed.
     Sqlite(Option<SqlitePlace>),
-    /// Apache Parquet.
     Parquet,
-    /// Delimited text.
     Csv {
-        /// The cell separator.
         delimiter: char,
         /// The column that holds JSON, if any.
         column: Option<CsvColumn>,
@@ -106,7 +97,6 @@ pub enum CsvColumn {
 pub enum PgRows {
     /// Lines after a `COPY` statement.
     Copy,
-    /// `INSERT` statements.
     Inserts,
 }
 
@@ -148,7 +138,6 @@ impl fmt::Display for Foreign {
     }
 }
 
-/// The detected format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Format {
     Plain,

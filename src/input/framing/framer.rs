@@ -73,7 +73,6 @@ pub(crate) enum Ahead {
     Nothing,
 }
 
-/// The result of framing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Framed {
     /// A span. Everything before `next` is framed.
@@ -86,7 +85,6 @@ pub(crate) enum Framed {
     End,
 }
 
-/// The kind of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SpanKind {
     /// A whole line.

@@ -1,10 +1,8 @@
 //! The current activity of each writer, for status displays. It is updated a few times per segment.
 
-use crate::sync::Mutex;
-use std::sync::PoisonError;
+use crate::sync::{Mutex, lock};
 use std::time::Instant;
 
-/// The activity of a writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activity {
     /// Waits for a prepared segment.
@@ -15,11 +13,9 @@ pub(crate) enum Activity {
     Writing,
     /// Writes the rejects of a segment into the reject file, including the wait for its lock.
     WritingRejects,
-    /// Has ended.
     Ended,
 }
 
-/// The state of a writer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriterActivity {
     pub activity: Activity,
@@ -38,7 +34,7 @@ pub(crate) struct Activities(Mutex<Vec<WriterActivity>>);
 impl Activities {
     /// Adds a writer.
     pub(crate) fn begin(&self) -> ActivityHandle<'_> {
-        let mut writers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writers = lock(&self.0);
         writers.push(WriterActivity {
             activity: Activity::Waiting,
             since: Instant::now(),
@@ -49,7 +45,7 @@ impl Activities {
     }
 
     pub(crate) fn writers(&self) -> Vec<WriterActivity> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 }
 
@@ -63,7 +59,7 @@ impl ActivityHandle<'_> {
     /// Sets the activity, with the number and the event count of its segment.
     pub(crate) fn set_activity(&self, activity: Activity, segment: Option<(u64, u64)>) {
         let (segment, events) = segment.map_or((None, 0), |(number, events)| (Some(number), events));
-        let mut writers = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writers = lock(&self.all.0);
         writers[self.number] = WriterActivity { activity, since: Instant::now(), segment, events };
     }
 }

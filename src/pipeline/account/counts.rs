@@ -1,13 +1,11 @@
 //! Counts the event outcomes of a run.
 
 use crate::database::store::{FileCounts, LoadedSegment};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, lock};
 use std::collections::BTreeSet;
 use std::str::FromStr;
-use std::sync::PoisonError;
 use uuid::Uuid;
 
-/// Counts of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Lines, including blank ones.
@@ -169,10 +167,6 @@ impl Tally {
         let room = REPORTED_BY_MAX.saturating_sub(reported_by.len());
         reported_by.extend(runs.iter().take(room));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 use crate::database::store::LoadedSegment;
 use crate::pipeline::claim::ClaimedBatch;
 use crate::pipeline::source_segments::SourceError;
-use crate::sync::{Mutex, MutexGuard};
-use std::sync::{Arc, PoisonError};
+use crate::sync::{Mutex, lock};
+use std::sync::Arc;
 
 /// An input is abandoned if this number of values at its start are all rejected.
 const VALUES_MAX: usize = 1000;
@@ -47,7 +47,7 @@ impl FirstValues {
         batch: Option<ClaimedBatch<'r>>,
         loaded: Option<&LoadedSegment>,
     ) -> Option<ClaimedBatch<'r>> {
-        let mut state = self.lock();
+        let mut state = lock(&self.0);
         if state.source.as_ref() != Some(source) {
             state.source = Some(Arc::clone(source));
             state.verdict = Verdict::default();
@@ -84,22 +84,16 @@ impl FirstValues {
         Some(batch)
     }
 
-    /// Adds the error of an abandoned source.
     pub(crate) fn add_error(&self, error: SourceError) {
-        self.lock().errors.push(error);
+        lock(&self.0).errors.push(error);
     }
 
     /// Returns whether a source is abandoned. The rest of it is not parsed.
     pub(crate) fn is_abandoned(&self, source: &Arc<str>) -> bool {
-        self.lock().abandoned.contains(source)
+        lock(&self.0).abandoned.contains(source)
     }
 
-    /// Takes the errors.
     pub(crate) fn take_errors(&self) -> Vec<SourceError> {
-        std::mem::take(&mut self.lock().errors)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, FirstValuesState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        std::mem::take(&mut lock(&self.0).errors)
     }
 }

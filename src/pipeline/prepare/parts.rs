@@ -72,7 +72,6 @@ pub(crate) fn event_text<'s>(
     }
 }
 
-/// Rejects of a segment.
 #[derive(Debug, Default)]
 pub(crate) struct Rejects {
     /// All of them, or none.

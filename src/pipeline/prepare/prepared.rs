@@ -33,7 +33,6 @@ const REJECTS_COUNTED_MAX: usize = 1000;
 pub struct Prepared {
     /// The text, which is the source of rejects.
     pub segment: Arc<Segment>,
-    /// The batch to store.
     pub batch: Arc<Batch>,
     /// Rejects found while reading, in order. If there are many, only their number.
     pub(crate) found: Rejects,
@@ -169,10 +168,6 @@ impl Prepared {
     }
 
     /// Calls `each` for all rejects in the order of the segment, until it fails.
-    ///
-    /// # Errors
-    ///
-    /// Returns the error of `each`.
     pub fn each_reject<E>(&self, mut each: impl FnMut(&Reject) -> Result<(), E>) -> Result<(), E> {
         let mut refused: Vec<&Reject> = self.refused.iter().collect();
         refused.sort_by_key(|reject| (reject.line, reject.index));

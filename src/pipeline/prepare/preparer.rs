@@ -50,7 +50,6 @@ pub enum Battle {
     /// Such events have no battle.
     #[default]
     Unknown,
-    /// The battle with this id.
     Id(i64),
     /// The battle whose id is in the file name.
     FromName,
@@ -128,7 +127,6 @@ impl Preparer {
         key
     }
 
-    /// Returns the rules for reading the values of a source.
     pub(crate) fn rules(&self, source: &str) -> ReadRules<'_> {
         let battle = match self.reading.battle {
             Battle::Unknown => None,

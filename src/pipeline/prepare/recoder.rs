@@ -11,8 +11,8 @@ use crate::layout::rows::{Recode, Rows};
 use crate::pipeline::prepare::parts::EventPlace;
 use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::prepare::span_text::context_at;
-use crate::sync::Mutex;
-use std::sync::{Arc, PoisonError};
+use crate::sync::{Mutex, lock};
+use std::sync::Arc;
 
 /// Above this text length, the rows of an event are encoded into memory that returns to the system when freed.
 const LARGE_EVENT_MIN: usize = 4 << 20;
@@ -87,7 +87,7 @@ impl Recoder {
 
     /// Encodes an event of a string, and keeps the rows of its neighbors.
     fn recode_neighbor(&self, event: usize, text: &str, battles: &[Option<i64>], rows: &mut Rows) {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = lock(&self.window);
         if window.find(event).is_none() {
             // Frees the memory before the next window needs it.
             *window = Window::default();

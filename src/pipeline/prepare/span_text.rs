@@ -8,7 +8,6 @@ use crate::input::segment::Segment;
 use memchr::memmem;
 use std::ops::Range;
 
-/// A text of a segment.
 pub(crate) struct SpanText<'s> {
     /// The text, up to its first part that is not UTF-8.
     pub(crate) text: &'s str,

@@ -73,7 +73,6 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// The reject file cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("the reject file '{path}' cannot be {what}\nhint: {}", remedy(source), path = path.display())]
 pub(crate) struct RejectFileError {
@@ -93,7 +92,6 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// The reject file of a run.
 #[derive(Debug)]
 pub(crate) struct RejectFile {
     path: PathBuf,
@@ -250,7 +248,6 @@ fn end_partial_line(file: &mut File, end: u64) -> io::Result<()> {
     if byte == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
 }
 
-/// The result of an append.
 struct Appended {
     rejects: u64,
     bytes: u64,

@@ -4,9 +4,9 @@
 
 use crate::event::server::Server;
 use crate::pipeline::rejects::reject::{Reject, RejectCause};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, lock};
 use std::cmp::Reverse;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// The maximum number of kinds. The program itself has fewer, but a trigger can raise any message.
 const KINDS_MAX: usize = 200;
@@ -20,7 +20,6 @@ const VARIOUS: &str = "the database refused it with varying messages";
 /// Longer reasons are truncated.
 const REASON_BYTES_MAX: usize = 200;
 
-/// Rejects of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RejectKind {
     /// The reason, without numbers that differ between events. For events refused by the database this is its message,
@@ -43,7 +42,6 @@ pub(crate) struct RejectKind {
     pub index: Option<usize>,
 }
 
-/// The kinds of rejects so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RejectKinds {
     /// The kinds, most frequent first.
@@ -62,11 +60,11 @@ pub(crate) struct Reasons(Mutex<RejectKinds>);
 
 impl Reasons {
     pub(crate) fn add(&self, source: &Arc<str>, reject: &Reject) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(source, reject);
+        lock(&self.0).add(source, reject);
     }
 
     pub(crate) fn kinds(&self) -> RejectKinds {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all = lock(&self.0).clone();
         all.kinds.sort_by(|a, b| (Reverse(a.count), &a.reason).cmp(&(Reverse(b.count), &b.reason)));
         all
     }

@@ -22,7 +22,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// The interval of samples.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A page counts as open if it has requested the JSON within this time.
@@ -41,7 +40,6 @@ pub(crate) struct RunFacts {
     pub rejects_file: String,
 }
 
-/// The result of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct RunOutcome {
     pub status: RunStatus,
@@ -49,7 +47,6 @@ pub(crate) struct RunOutcome {
     pub error: Option<String>,
 }
 
-/// The status of one run.
 #[derive(Debug)]
 pub(crate) struct StatusPage {
     live: Arc<Live>,

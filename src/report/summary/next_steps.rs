@@ -95,6 +95,10 @@ impl Summary {
         ))
     }
 
+    fn has_only_rejects(&self) -> bool {
+        self.counts.events > 0 && self.counts.rejected >= self.counts.events
+    }
+
     fn list_rejects(&self) -> Option<NextStep> {
         let file = self.rejects_path()?;
         Some(("to list the rejects", list_rejects_command(&file)))
@@ -143,10 +147,6 @@ impl Summary {
         let path = self.rejects_file.as_ref()?.to_string_lossy();
         // Other names that begin with a hyphen look like options.
         Some(shell_quoted(&if path.starts_with('-') { format!("./{path}") } else { path.into_owned() }))
-    }
-
-    fn has_only_rejects(&self) -> bool {
-        self.counts.events > 0 && self.counts.rejected >= self.counts.events
     }
 
     /// A command with the purpose for files, or for standard input, which the user must provide again.

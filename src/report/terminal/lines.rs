@@ -7,7 +7,7 @@ use crate::database::pool::gate::OutageProgress;
 use crate::database::pool::state::DatabaseState;
 use crate::input::decode::raw::CurrentSource;
 use crate::pipeline::shutdown::Stopping;
-use crate::report::format::{bytes, bytes_of, counted, grouped, time};
+use crate::report::format::{bytes, bytes_of, counted, grouped, rounded, time};
 use crate::report::snapshot::{RunSnapshot, RunTask};
 use crate::report::terminal::speed::Pace;
 use std::time::Duration;
@@ -93,11 +93,6 @@ fn bar(fraction: f64, width: usize) -> String {
     format!("[{:<inner$}]", format!("{}{head}", "=".repeat(full)))
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the values are positive and below 2^53"
-)]
 fn advance(figures: &RunSnapshot, pace: &Pace) -> Vec<LinePiece> {
     let mut pieces = Vec::new();
     // A deletion by time reads nothing.
@@ -105,17 +100,17 @@ fn advance(figures: &RunSnapshot, pace: &Pace) -> Vec<LinePiece> {
     match (fraction(figures), figures.bytes_total) {
         (Some(fraction), Some(total)) => {
             // Rounded down, so that 100% means all.
-            pieces.push(LinePiece(0, format!("{:>3}%", (fraction * 100.0) as u64)));
+            pieces.push(LinePiece(0, format!("{:>3}%", rounded((fraction * 100.0).floor()))));
             pieces.push(LinePiece(4, bytes_of(figures.bytes_read.min(total), total)));
         }
         _ if reads => pieces.push(LinePiece(0, bytes(figures.bytes_read))),
         _ => {}
     }
-    pieces.push(LinePiece(2, format!("{}/s", counted(pace.events_per_second.round() as u64, "event"))));
+    pieces.push(LinePiece(2, format!("{}/s", counted(rounded(pace.events_per_second), "event"))));
     if reads {
         // Sizes are those of the files, the rate is that of their text.
         let of_text = if figures.bytes_uncompressed > figures.bytes_read { " of text" } else { "" };
-        let rate = bytes(pace.bytes_per_second.round() as u64);
+        let rate = bytes(rounded(pace.bytes_per_second));
         pieces.push(LinePiece(5, format!("{rate}/s{of_text}")));
     }
     pieces.push(LinePiece(1, format!("{} elapsed", time(figures.elapsed))));

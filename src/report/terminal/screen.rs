@@ -138,7 +138,6 @@ impl Screen {
         }
     }
 
-    /// Writes a line.
     pub(crate) fn line(&self, line: &str) {
         self.lock().write_above(format!("{line}\n").as_bytes());
     }

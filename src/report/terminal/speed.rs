@@ -1,6 +1,7 @@
 //! Estimates the rates and the time left of a run from its recent progress.
 
 use crate::database::pool::state::DatabaseState;
+use crate::report::format::per_second;
 use crate::report::snapshot::RunSnapshot;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,7 +15,6 @@ const LEFT_TIME: Duration = Duration::from_mins(1);
 /// The minimum window of the time left.
 const LEFT_TIME_MIN: Duration = Duration::from_secs(1);
 
-/// The interval of samples.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A run is stalled after this time without progress.
@@ -151,11 +151,8 @@ impl SpeedSpan {
         self.to.elapsed.saturating_sub(self.from.elapsed)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a rate needs at most 15 digits")]
     fn rate(&self, figure: impl Fn(&SpeedSample) -> u64) -> f64 {
-        let seconds = self.time().as_secs_f64();
-        let change = figure(&self.to).saturating_sub(figure(&self.from));
-        if seconds > 0.0 { change as f64 / seconds } else { 0.0 }
+        per_second(figure(&self.to).saturating_sub(figure(&self.from)), self.time())
     }
 
     fn is_skipping(&self) -> bool {

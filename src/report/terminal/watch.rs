@@ -22,14 +22,12 @@ const REST_OF_LINE: &str = "\x1b[K";
 /// Clears everything below the last line.
 const BELOW: &str = "\x1b[J";
 
-/// The size of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TerminalSize {
     pub rows: usize,
     pub columns: usize,
 }
 
-/// The state of a watch.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     connection_errors: u64,
@@ -41,7 +39,6 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Formats a report as a line of JSON.
     pub(crate) fn json(&mut self, report: HealthReport) -> String {
         format!("{}\n", self.add(report).to_json())
     }

@@ -21,7 +21,6 @@ thread_local! {
 struct VirtualTime {
     now: Duration,
     timers: Vec<PendingTimer>,
-    /// The task of the clock.
     clock: Option<TaskId>,
     /// Whether no other thread could run when the clock was chosen.
     is_idle: bool,

@@ -131,7 +131,6 @@ impl<T> ThreadEnd<T> {
     }
 }
 
-/// A thread of a scope.
 pub(crate) struct ScopedThread<T> {
     end: Arc<ThreadEnd<T>>,
     panics: Arc<AtomicUsize>,

@@ -108,7 +108,6 @@ fn unix(time: Time) -> UnixTime {
     UnixTime::since_unix_epoch(time.to_unix_duration())
 }
 
-/// The name of a certificate's signature algorithm.
 pub(crate) fn signature_name(certificate: &Certificate) -> String {
     name_of(certificate.signature_algorithm.oid)
 }

@@ -88,17 +88,6 @@ impl SslPolicy {
     pub(crate) fn name(self) -> &'static str {
         MODES.iter().find(|(_, mode)| *mode == self).map_or("", |(name, _)| name)
     }
-
-    fn is_always_encrypted(self) -> bool {
-        matches!(self, SslPolicy::Require | SslPolicy::VerifyCa | SslPolicy::VerifyFull)
-    }
-}
-
-/// The configured mode, and whether `sslaccept` is `strict`, as in Prisma.
-fn wanted_mode(parameters: &Parameters) -> Result<(Option<SslPolicy>, bool), TargetError> {
-    let mode = parameters.word("sslmode", &MODES)?;
-    let is_strict = parameters.word("sslaccept", &[("strict", true), ("accept_invalid_certs", false)])?;
-    Ok((mode, is_strict.unwrap_or(false)))
 }
 
 fn checked_mode(
@@ -117,11 +106,6 @@ fn checked_mode(
     }
 }
 
-fn negotiation(parameters: &Parameters) -> Result<SslNegotiation, TargetError> {
-    let words = [("postgres", SslNegotiation::Postgres), ("direct", SslNegotiation::Direct)];
-    Ok(parameters.word("sslnegotiation", &words)?.unwrap_or_default())
-}
-
 impl Tls {
     /// Reads the parameters, and the files that they name or that are in `~/.postgresql`. If all hosts are Unix
     /// sockets, it reads no file and disables TLS.
@@ -131,9 +115,13 @@ impl Tls {
         is_network: bool,
     ) -> Result<Self, TargetError> {
         let home = home.map(|home| home.join(".postgresql"));
-        let (mode, is_strict) = wanted_mode(parameters)?;
+        let mode = parameters.word("sslmode", &MODES)?;
+        // As in Prisma.
+        let is_strict = parameters.word("sslaccept", &[("strict", true), ("accept_invalid_certs", false)])?;
+        let is_strict = is_strict.unwrap_or(false);
         let versions = versions(parameters)?;
-        let negotiation = negotiation(parameters)?;
+        let words = [("postgres", SslNegotiation::Postgres), ("direct", SslNegotiation::Direct)];
+        let negotiation = parameters.word("sslnegotiation", &words)?.unwrap_or_default();
         if !is_network {
             let verifier = Verifier::new(Check::Nothing, Vec::new(), Vec::new());
             let verifier = verifier.map_err(|error| TargetError::Tls(error.to_string()))?;
@@ -148,7 +136,8 @@ impl Tls {
             None => default_file(home.as_deref(), "root.crt").map(Authorities::File),
         };
         let mode = checked_mode(mode, authorities.as_ref(), is_strict)?;
-        if negotiation == SslNegotiation::Direct && !mode.is_always_encrypted() {
+        let may_be_plain = matches!(mode, SslPolicy::Disable | SslPolicy::Allow | SslPolicy::Prefer);
+        if negotiation == SslNegotiation::Direct && may_be_plain {
             return Err(TargetError::WeakNegotiation { mode: mode.name() });
         }
         let check = match (mode, &authorities) {

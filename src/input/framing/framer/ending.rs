@@ -4,7 +4,6 @@ use crate::input::framing::framer::envelope::EnvelopeLevel;
 use crate::input::framing::framer::separators::is_space;
 use crate::input::framing::framer::{Ahead, Framed, Framer};
 
-/// The end of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextEnd {
     /// After a value. Blank lines, and separators between values, are not a cut-off value.

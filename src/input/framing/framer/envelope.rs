@@ -288,7 +288,6 @@ impl Framer {
         framed
     }
 
-    /// Begins the value of a member.
     fn begin_member(&mut self, text: &[u8], key: &[u8], value: usize) {
         // The malformed JSON before a member did not include the end of the envelope.
         self.array_faulty &= self.levels.first().is_some_and(|level| level.index.is_some());
