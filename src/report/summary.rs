@@ -65,6 +65,8 @@ pub(crate) struct NextCommands {
     pub delete_damaged: Option<String>,
     /// Checks the database.
     pub health: String,
+    /// The directory in which the commands work, quoted for a shell. None on a terminal, whose user is in it.
+    pub directory: Option<String>,
 }
 
 /// Commands with another `--events-at`.
@@ -330,12 +332,8 @@ impl Summary {
         let (bytes_rate, events_rate) = self.rates();
         write!(f, " in {elapsed}: {}/s, {}/s", bytes(bytes_rate), counted(events_rate, "event"))?;
         if self.retries > 0 {
-            write!(
-                f,
-                "\n  retries: {}, connection errors: {}",
-                grouped(self.retries),
-                grouped(self.connection_errors)
-            )?;
+            let (retries, errors) = (grouped(self.retries), grouped(self.connection_errors));
+            write!(f, "\n  retries: {retries}, connection errors: {errors}")?;
         }
         Ok(())
     }
@@ -389,6 +387,9 @@ impl fmt::Display for Summary {
         }
         self.account(f)?;
         self.speed(f)?;
+        if let Some(directory) = self.directory() {
+            write!(f, "\n  working directory: {directory}")?;
+        }
         self.rejects(f)?;
         for (what_for, command) in self.next_steps() {
             write!(f, "\n  {what_for}:\n    {command}")?;
