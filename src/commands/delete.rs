@@ -1,7 +1,7 @@
 //! `delete`: deletes old events, or the events of dumps, and removes them from the ledger.
 
 use crate::cli::DeleteArgs;
-use crate::commands::common::next_steps::{SchemaHints, delete_again, piped_delete};
+use crate::commands::common::next_steps::{SchemaHints, delete_again, directory, piped_delete};
 use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::common::output::{write_output, write_text};
 use crate::commands::common::signals::{DrainPolicy, Listener, Process};
@@ -130,6 +130,7 @@ pub(crate) fn run(
         elapsed: begun.elapsed(),
         error,
         again: (!is_all_done).then(|| delete_again(args, env)),
+        directory: directory(),
     };
     if args.json {
         write_output(&format!("{}\n", report.to_json()))?;

@@ -1,7 +1,9 @@
 //! `verify`: compares the events of dumps with the database.
 
 use crate::cli::VerifyArgs;
-use crate::commands::common::next_steps::{SchemaHints, load_of_verified, piped_verify, verify_again};
+use crate::commands::common::next_steps::{
+    SchemaHints, directory, load_of_verified, piped_verify, verify_again,
+};
 use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::common::output::{write_output, write_text};
 use crate::commands::common::signals::{DrainPolicy, Listener, Process};
@@ -56,6 +58,7 @@ pub(crate) fn run(
         compare(&settings, found.reader.take(), piped_verify(args, env), &hints, &database.manager, process)?;
     sources_whole &= found.errors.is_empty();
     report.again = stopped.map(|_| verify_again(args, env));
+    report.directory = directory();
     match database.close() {
         // The server may be unreachable, and the report does not depend on it.
         Err(error) if stopped.is_some() => log::warn!("{}", in_full(&error)),

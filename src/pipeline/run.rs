@@ -87,7 +87,7 @@ pub(crate) fn run(
     }
     // Displays cannot see the reason of a stop any more.
     monitor.settle();
-    RunReport { halted: shutdown.take_reason(), source_errors, ..RunReport::counted(monitor) }
+    RunReport { source_errors, ..RunReport::counted(monitor, shutdown) }
 }
 
 /// Records in the store which rejects are on disk.

@@ -34,13 +34,13 @@ impl RunReport {
         Self::unread(shutdown.take_reason())
     }
 
-    /// Reports what `monitor` has counted, for a run that has not failed.
-    pub(crate) fn counted(monitor: &Monitor) -> Self {
+    /// Reports what `monitor` has counted until the run ended.
+    pub(crate) fn counted(monitor: &Monitor, shutdown: &Shutdown) -> Self {
         Self {
             counts: monitor.counts(),
             bytes_read: monitor.bytes_read(),
             bytes_uncompressed: monitor.bytes_uncompressed(),
-            ..Self::unread(None)
+            ..Self::stopped(shutdown)
         }
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct DeleteReport {
     pub error: Option<String>,
     /// The command that resumes the deletion, if anything is left to delete.
     pub again: Option<String>,
+    /// The directory in which the command works, quoted for a shell. None on a terminal, whose user is in it.
+    pub directory: Option<String>,
 }
 
 impl DeleteReport {
@@ -94,6 +96,9 @@ impl DeleteReport {
             }
         }
         if let Some(again) = self.again.as_ref().filter(|_| !is_whole) {
+            if let Some(directory) = &self.directory {
+                let _ = writeln!(text, "Working directory: {directory}");
+            }
             let _ = writeln!(text, "To resume:\n  {again}");
         }
         text
@@ -120,6 +125,7 @@ mod tests {
             elapsed: Duration::from_millis(500),
             error: None,
             again: Some("aegis-kills delete --server europe a".to_owned()),
+            directory: None,
         }
     }
 
@@ -144,6 +150,10 @@ mod tests {
             DeleteReport { status: RunStatus::Failed, error: Some("why".to_owned()), ..report() }.to_text();
         assert!(failed.starts_with("Failed: 1,300 events of the dumps deleted.\n  cause: why\n"), "{failed}");
         assert!(failed.ends_with("To resume:\n  aegis-kills delete --server europe a\n"), "{failed}");
+        let directory = Some("'/my kills'".to_owned());
+        let elsewhere = DeleteReport { status: RunStatus::Failed, directory, ..report() }.to_text();
+        let end = "Working directory: '/my kills'\nTo resume:\n  aegis-kills delete --server europe a\n";
+        assert!(elsewhere.ends_with(end), "{elsewhere}");
         let interrupted = |deleted, dry_run, before| {
             let status = RunStatus::Interrupted;
             let text = DeleteReport { status, dry_run, before, deleted, ..report() }.to_text();

@@ -67,6 +67,8 @@ pub(crate) struct NextCommands {
     pub delete_damaged: Option<String>,
     /// Checks the database.
     pub health: String,
+    /// The directory in which the commands work, quoted for a shell. None on a terminal, whose user is in it.
+    pub directory: Option<String>,
 }
 
 /// Commands with another `--events-at`.
@@ -315,12 +317,8 @@ impl Summary {
         let (of_bytes, of_events) = (rate(self.bytes_uncompressed), rate(self.counts.events));
         write!(f, " in {elapsed}: {}/s, {}/s", bytes(of_bytes), counted(of_events, "event"))?;
         if self.retries > 0 {
-            write!(
-                f,
-                "\n  retries: {}, connection errors: {}",
-                grouped(self.retries),
-                grouped(self.connection_errors)
-            )?;
+            let (retries, errors) = (grouped(self.retries), grouped(self.connection_errors));
+            write!(f, "\n  retries: {retries}, connection errors: {errors}")?;
         }
         Ok(())
     }
@@ -374,6 +372,9 @@ impl fmt::Display for Summary {
         }
         self.account(f)?;
         self.speed(f)?;
+        if let Some(directory) = self.directory() {
+            write!(f, "\n  working directory: {directory}")?;
+        }
         self.rejects(f)?;
         for (what_for, command) in self.next_steps() {
             write!(f, "\n  {what_for}:\n    {command}")?;

@@ -47,6 +47,8 @@ pub(crate) struct VerifyReport {
     pub ids_only: bool,
     /// The command that repeats the comparison, if a signal stopped it.
     pub again: Option<String>,
+    /// The directory in which the commands and the places of events work, quoted for a shell. None on a terminal.
+    pub directory: Option<String>,
     missing: u64,
     unloadable: u64,
     missing_ids: BTreeMap<Position, i64>,
@@ -211,11 +213,16 @@ impl VerifyReport {
                  that.\n",
             );
         }
+        // Writing to a String cannot fail.
+        if let Some(directory) = &self.directory
+            && (missing + different > 0 || self.again.is_some())
+        {
+            let _ = writeln!(text, "Working directory: {directory}");
+        }
         if missing + different > 0 {
             self.write_findings(&mut text, load);
         }
         if let Some(again) = &self.again {
-            // Writing to a String cannot fail.
             let _ = writeln!(text, "To run it again:\n  {again}");
         }
         text

@@ -182,8 +182,12 @@ fn a_deletion_that_is_stopped_in_an_outage_ends_at_once() {
     terminal.shows(&["database unreachable for "]);
     running.signal(Signal::SIGINT);
     let ended = running.finish().expect(130);
-    let headline = "Interrupted: 0 events before 2025-01-01 00:00:00 UTC deleted.\nTo resume:\n";
-    assert!(ended.stdout.starts_with(headline), "{}", ended.stdout);
+    let headline = "Interrupted: 0 events before 2025-01-01 00:00:00 UTC deleted.\nWorking directory: ";
+    assert!(
+        ended.stdout.starts_with(headline) && ended.stdout.contains("\nTo resume:\n"),
+        "{}",
+        ended.stdout
+    );
     // The line about the stop request can come too late: the program has ended.
     assert!(!terminal.bytes().contains("to write"), "a deletion writes nothing: {:?}", terminal.bytes());
     assert!(lock.rollback().is_err(), "the lock went with the server");

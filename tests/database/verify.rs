@@ -156,8 +156,9 @@ fn a_stopped_comparison_clears_its_progress_and_reports() {
         }
         running.signal(signal);
         let ended = running.finish().expect(code);
-        let report = "Interrupted: compared 60 events; no difference so far.\nTo run it again:\n  … | ";
-        assert!(ended.stdout.starts_with(report), "{}", ended.stdout);
+        let headline = "Interrupted: compared 60 events; no difference so far.\nWorking directory: ";
+        assert!(ended.stdout.starts_with(headline), "{}", ended.stdout);
+        assert!(ended.stdout.contains("\nTo run it again:\n  … | "), "{}", ended.stdout);
         assert!(ended.stdout.ends_with(" verify --server americas\n"), "{}", ended.stdout);
         eventually(Duration::from_mins(1), "only the log is left", || {
             let lines = terminal.lines();

@@ -120,6 +120,29 @@ fn a_panic_after_the_last_event_is_in_the_summary() {
     }
 }
 
+/// The main thread panics between the insertion of the row and the reading, and after the row has its end.
+#[test]
+fn a_panic_beside_the_reading_leaves_no_row_without_an_end() {
+    for (point, inserted, status) in [("show", 0, "failed"), ("recorded", 10, "complete")] {
+        log_case(point);
+        let database = Cluster::shared().database("beside");
+        let work = Workplace::new();
+        work.write("dump", generated(10, 15, 0.0));
+        let ended = work.load(&database, &["dump"]).env("AEGIS_KILLS_PANIC", point).expect(1);
+        let summary = ended.says(&["panicked", "injected"]).summary();
+        summary.check(&[("inserted", inserted), ("unfinished", 0)]);
+        assert_eq!(summary.status(), "failed", "as the exit code");
+        assert!(summary.error().contains("panicked"), "{}", summary.error());
+        let sql = "select status, inserted from kill_load_run where finished is not null";
+        let row = database.client().query_one(sql, &[]).expect("a run");
+        assert_eq!(row.get::<_, &str>(0), status, "{point}");
+        assert_eq!(u64::try_from(row.get::<_, i64>(1)), Ok(inserted), "{point}");
+        // The connections are closed, and nothing is missing or left for the next load to repair.
+        let next = work.load(&database, &["dump"]).expect(0).summary();
+        next.check(&[("inserted", 10 - inserted), ("already_loaded", inserted)]);
+    }
+}
+
 /// The program tries once more to write the end, and panics again.
 #[test]
 fn a_second_panic_at_the_end_of_a_run_leaves_its_row_to_the_next_load() {

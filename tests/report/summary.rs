@@ -169,6 +169,45 @@ fn rejects_that_all_name_a_server_are_loaded_under_it() {
     assert!(again.ends_with("load --server asia many"), "{again}");
 }
 
+/// As in a mail of cron, whose reader is in another directory.
+#[test]
+fn suggested_commands_work_after_a_change_to_the_named_directory() {
+    let database = Cluster::shared().database("elsewhere");
+    let (work, other) = (Workplace::new(), Workplace::new());
+    let directory = work.path().join("its kills");
+    fs::create_dir(&directory).expect("a directory");
+    fs::write(directory.join("dump"), with_rejects()).expect("a dump");
+    let paste = |said: &str, pasted: &str| {
+        let mut names = said.lines().filter_map(|line| {
+            let line = line.trim();
+            line.strip_prefix("working directory: ").or_else(|| line.strip_prefix("Working directory: "))
+        });
+        let named = names.next().unwrap_or_else(|| panic!("no directory in {said}"));
+        assert!(named.ends_with("/its kills'") && names.next().is_none(), "{said}");
+        let script = format!("cd {named} && {pasted}");
+        other.other_program("sh", &["-c", &script]).env("DATABASE_URL", &database.url())
+    };
+    let program = env!("CARGO_BIN_EXE_aegis-kills");
+    let begin = format!("cd '{}' && {program}", directory.display());
+    let run = |args: &str| {
+        let shell = other.other_program("sh", &["-c", &format!("{begin} {args}")]);
+        shell.env("DATABASE_URL", &database.url())
+    };
+    let ended = run("load -q dump").expect(3);
+    paste(&ended.stdout, command(&ended, "to load the corrected rejects")).expect(3);
+    if find_program(&["jq"], &[]).is_some() {
+        paste(&ended.stdout, command(&ended, "to list the rejects")).expect(0);
+    } else {
+        not_tried("the command that lists the rejects", "jq is not installed");
+    }
+    let tried = run("load --dry-run --force dump").expect(3);
+    paste(&tried.stdout, command(&tried, "to load it")).expect(3);
+    database.client().batch_execute("delete from kill_event where event_id = 1").expect("to delete");
+    let verified = run("verify dump").expect(6);
+    paste(&verified.stdout, command(&verified, "To load the missing events")).expect(3);
+    assert!(!run("load --json --force dump").expect(3).stdout.contains("working directory"));
+}
+
 #[test]
 fn suggested_commands_contain_no_password() {
     let database = Cluster::shared().database("concealed");

@@ -15,6 +15,7 @@ use crate::report::summary::{AdvisedCommands, NextCommands};
 use crate::settings::environment::Environment;
 use crate::shell::shell_quoted;
 use std::ffi::OsStr;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 /// The commands to run after a load.
@@ -34,8 +35,18 @@ pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
         health: Typed::new("health", &args.database, env, without_password)
             .option("--layout", args.event.layout.as_deref(), env.get("KILLS_LAYOUT"))
             .done(),
+        directory: directory(),
         ..NextCommands::default()
     }
+}
+
+/// The directory in which suggested commands work, quoted for a shell, as their paths and `.env` can be relative. None if
+/// standard output is a terminal, or if the directory is unknown.
+pub(crate) fn directory() -> Option<String> {
+    if io::stdout().is_terminal() {
+        return None;
+    }
+    std::env::current_dir().ok().map(|directory| quoted(directory.as_os_str()))
 }
 
 fn reads_stdin(files: &[PathBuf]) -> bool {

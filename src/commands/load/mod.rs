@@ -24,7 +24,6 @@ use crate::commands::load::load_summary::{Printed, empty_summary, print, print_w
 use crate::commands::load::outcome::{cause, has_succeeded, is_logged, outcome};
 use crate::commands::load::outputs::{prepare, refuse_overwriting, write_failure_metrics};
 use crate::commands::load::parts::LoadParts;
-use crate::commands::load::recorded_run::StoreFigures;
 use crate::commands::load::run::{Done, load};
 use crate::error::CommandError;
 use crate::error_chain::in_full;
@@ -36,6 +35,7 @@ use crate::report::summary::Summary;
 use crate::settings::LoadSettings;
 use crate::settings::environment::Environment;
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -80,7 +80,9 @@ pub(crate) fn run(
         shutdown: &shutdown,
         monitor: &monitor,
     };
-    let done = load(&parts, listener);
+    // A panic is logged where it happens. Here the ledger has no row of the run, or its row has an end.
+    let done = catch_unwind(AssertUnwindSafe(|| load(&parts, listener)))
+        .unwrap_or_else(|_| Ok(Done::of(RunReport::counted(&monitor, &shutdown))));
     requests.end();
     if done.is_err() {
         write_failure_metrics(&settings, id);
@@ -88,12 +90,7 @@ pub(crate) fn run(
     // An open page can fetch the final status while the summary is printed. The drop at the end waits for it.
     let Done { mut report, store, metrics, final_status: _final_status } = match done {
         // With --json, an unusable database also produces a summary.
-        Err(CommandError::Database(error)) if args.json => Done {
-            report: RunReport::failed(error),
-            store: StoreFigures::default(),
-            metrics: Ok(()),
-            final_status: None,
-        },
+        Err(CommandError::Database(error)) if args.json => Done::of(RunReport::failed(error)),
         done => done?,
     };
     // Since the ledger has the end of the run. The exit code is 1 then.

@@ -15,7 +15,7 @@ use crate::error::CommandError;
 use crate::error_chain::in_full;
 use crate::input::reader::Reader;
 use crate::input::source::Source;
-use crate::panics::NO_THREAD;
+use crate::panics::{NO_THREAD, inject};
 use crate::pipeline;
 use crate::pipeline::run::PipelineSettings;
 use crate::pipeline::run_report::RunReport;
@@ -34,6 +34,13 @@ pub(crate) struct Done {
     pub(crate) metrics: anyhow::Result<()>,
     /// Serves the final status to an open page.
     pub(crate) final_status: Option<FinalStatus>,
+}
+
+impl Done {
+    /// The result of a load of which only the report is left.
+    pub(crate) fn of(report: RunReport) -> Self {
+        Self { report, store: StoreFigures::default(), metrics: Ok(()), final_status: None }
+    }
 }
 
 /// Loads into the database of the settings, if there is one, and closes it.
@@ -85,17 +92,23 @@ fn run_observed(
     };
     let (report, store, metrics) = if let Some(recorded) = recorded {
         // The ledger now has the run, so its end must be recorded on every path.
-        let progress = Progress::start(live, parts.process.screen.clone(), url).context(NO_THREAD);
-        let mut report = match &progress {
-            // A panic is logged where it happens.
-            Ok(_) => catch_unwind(AssertUnwindSafe(|| read_and_store(parts, recorded.as_ref())))
-                .unwrap_or_else(|_| RunReport::counted(parts.monitor)),
+        let mut progress = None;
+        let run = || match Progress::start(live, parts.process.screen.clone(), url).context(NO_THREAD) {
+            Ok(started) => {
+                progress = Some(started);
+                read_and_store(parts, recorded.as_ref())
+            }
             Err(error) => RunReport::failed(anyhow::anyhow!(in_full(error.as_ref()))),
         };
+        // A panic is logged where it happens.
+        let mut report = catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|_| RunReport::counted(parts.monitor, parts.shutdown));
         // The run has taken its reason before the confirmation.
         report.note_panic(parts.shutdown);
         let store = recorded.map_or_else(StoreFigures::default, |recorded| recorded.end(&mut report));
+        inject("recorded");
         let written = write_metrics(settings, &metrics, has_succeeded(&report));
+        drop(progress);
         (report, store, written)
     } else {
         (RunReport::stopped(parts.shutdown), StoreFigures::default(), Ok(()))

@@ -40,6 +40,12 @@ impl Summary {
         }
     }
 
+    /// The directory in which the commands and the path of the reject file work, if the summary has any of them.
+    pub(crate) fn directory(&self) -> Option<&str> {
+        let has_any = self.rejects_file.is_some() || !self.next_steps().is_empty();
+        self.next.directory.as_deref().filter(|_| has_any)
+    }
+
     /// If nothing can be loaded, the load would only reject the same values.
     fn after_dry_run(&self) -> Vec<NextStep> {
         let loadable = self.counts.events.saturating_sub(self.counts.rejected);

@@ -110,6 +110,10 @@ Loaded all but the rejects: 2,300 of 12,345 events were rejected.
   to load the corrected rejects:
     aegis-kills load 'the rejects.ndjson'"
     );
+    let mut elsewhere = with_rejects(RunStatus::Rejects);
+    elsewhere.next.directory = Some("/srv/kills".to_owned());
+    let text = elsewhere.to_string();
+    assert!(text.contains("events/s\n  working directory: /srv/kills\n  rejects, each with "), "{text}");
     let mut option_like = with_rejects(RunStatus::Rejects);
     option_like.rejects_file = Some("-r.ndjson".into());
     assert!(option_like.to_string().ends_with("    aegis-kills load ./-r.ndjson"));
@@ -246,7 +250,9 @@ fn purposes(summary: &Summary) -> Vec<&'static str> {
 
 #[test]
 fn no_next_command_fails_again_or_has_nothing_to_do() {
-    let empty = Summary { counts: Counts::default(), ..summary(RunStatus::Complete) };
+    let mut empty = Summary { counts: Counts::default(), ..summary(RunStatus::Complete) };
+    empty.next.directory = Some("/srv/kills".to_owned());
+    assert!(!empty.to_string().contains("/srv/kills"), "{empty}");
     assert_eq!(purposes(&empty), [""; 0]);
     assert_eq!(purposes(&Summary { dry_run: true, ..empty }), [""; 0]);
 

@@ -1,5 +1,6 @@
 //! Shows the progress of a running load on standard error.
 
+use crate::panics::inject;
 use crate::report::format::time;
 use crate::report::snapshot::{LiveRun, RunSnapshot};
 use crate::report::terminal::lines;
@@ -47,6 +48,7 @@ impl Progress {
 
     /// Shows `run` on `screen`, with the address of its page if it has one.
     pub(crate) fn start(run: LiveRun, screen: Screen, url: Option<String>) -> io::Result<Self> {
+        inject("show");
         let shown = screen.clone();
         let (mut speed, mut next_line) = (Speed::default(), LINE_INTERVAL);
         let show = move || {

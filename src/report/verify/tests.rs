@@ -42,6 +42,16 @@ fn an_interrupted_comparison_says_what_was_compared() {
     );
     assert!(text.contains("a.ndjson:7  event 9007 is missing\nTo load the missing events:\n"), "{text}");
     assert!(text.ends_with("To run it again:\n  aegis-kills verify --server asia a.ndjson\n"), "{text}");
+    report.directory = Some("/srv/kills".to_owned());
+    let text = report.to_text(true, LOAD);
+    assert!(text.contains(" different.\nWorking directory: /srv/kills\n"), "{text}");
+}
+
+#[test]
+fn the_working_directory_is_named_only_before_a_command() {
+    let directory = Some("/srv/kills".to_owned());
+    let report = VerifyReport { events: 2, directory, ..VerifyReport::default() };
+    assert_eq!(report.to_text(true, LOAD), "All 2 events are in the database, with the same content.\n");
 }
 
 #[test]
