@@ -178,12 +178,12 @@ fn suggested_commands_work_after_a_change_to_the_named_directory() {
     fs::create_dir(&directory).expect("a directory");
     fs::write(directory.join("dump"), with_rejects()).expect("a dump");
     let paste = |said: &str, pasted: &str| {
-        let mut names = said.lines().filter_map(|line| {
+        let mut directories = said.lines().filter_map(|line| {
             let line = line.trim();
             line.strip_prefix("working directory: ").or_else(|| line.strip_prefix("Working directory: "))
         });
-        let named = names.next().unwrap_or_else(|| panic!("no directory in {said}"));
-        assert!(named.ends_with("/its kills'") && names.next().is_none(), "{said}");
+        let named = directories.next().unwrap_or_else(|| panic!("no directory in {said}"));
+        assert!(named.ends_with("/its kills'") && directories.next().is_none(), "{said}");
         let script = format!("cd {named} && {pasted}");
         other.other_program("sh", &["-c", &script]).env("DATABASE_URL", &database.url())
     };
