@@ -1,5 +1,6 @@
 //! Standbys and crashes: events that a load reports as stored survive what they must survive.
 
+use std::fs::{self, File};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -118,6 +119,31 @@ fn a_cancelled_wait_for_a_standby_is_no_success() {
         std::thread::sleep(Duration::from_millis(100));
     }
     running.finish().expect(4).says(&["PostgreSQL warning: ", "has already committed locally"]);
+    await_standby(&cluster, "");
+}
+
+#[test]
+fn a_stopped_wait_for_a_standby_is_not_called_available() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("stopped");
+    let work = Workplace::new();
+    work.write("dump.ndjson", generated(30, 3, 0.0));
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    await_standby(&cluster, "gone");
+    let log = work.path().join("log");
+    let stderr = File::create(&log).expect("a log");
+    let program = load(&work, &database).env("DATABASE_AWAY_TIMEOUT", "1min").stderr(stderr.into());
+    let mut running = program.env("KILLS_DRAIN_TIMEOUT", "100").start();
+    let logged = || fs::read_to_string(&log).expect("the log");
+    eventually(Duration::from_secs(30), "the log names the wait", || {
+        assert!(!running.has_ended(), "it waits");
+        logged().contains("database waiting for a synchronous standby: ")
+    });
+    running.signal(Signal::SIGTERM);
+    running.finish().expect(143);
+    // The stop request cancels the wait, and the standby is still missing.
+    assert!(logged().contains("no longer waiting for a synchronous standby after "), "{}", logged());
+    assert!(!logged().contains("available again"), "{}", logged());
     await_standby(&cluster, "");
 }
 

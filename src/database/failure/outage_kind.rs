@@ -58,9 +58,9 @@ impl OutageKind {
             | Self::NotReady
             | Self::OutOfConnections
             | Self::Unmatched => "reachable again",
-            Self::OutOfDiskSpace | Self::ReadOnly | Self::StorageErrors | Self::AwaitsStandby => {
-                "available again"
-            }
+            Self::OutOfDiskSpace | Self::ReadOnly | Self::StorageErrors => "available again",
+            // A cancelled wait ends without the standby.
+            Self::AwaitsStandby => "no longer waiting for a synchronous standby",
         }
     }
 }

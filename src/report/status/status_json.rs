@@ -211,6 +211,7 @@ fn outage_in_progress(state: &DatabaseState) -> Option<Value> {
 fn end_of_outage(kind: OutageKind) -> String {
     match kind {
         OutageKind::ReadOnly | OutageKind::OutOfDiskSpace => "can be written again".to_owned(),
+        OutageKind::AwaitsStandby => "is available again".to_owned(),
         _ => format!("is {}", kind.end()),
     }
 }
