@@ -181,8 +181,10 @@ const SAVED: &str = "saved.dump";
 /// Builds the whole command. A compressed input is decompressed first.
 pub(crate) fn command(format: &Foreign, input: &Source, piped: &PipedCommand) -> String {
     let file = match input {
-        Source::Stdin => None,
-        Source::File(path) => Some(shell_quoted(&archive_of(format, path).to_string_lossy())),
+        Source::File(path) if !input.is_stream() => {
+            Some(shell_quoted(&archive_of(format, path).to_string_lossy()))
+        }
+        Source::File(_) | Source::Stdin => None,
     };
     let producer = match (&file, file_compression(input)) {
         (None, _) => Some("…".to_owned()),

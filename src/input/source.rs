@@ -1,6 +1,8 @@
 //! The inputs that the user named.
 
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 /// One input of a run. Its display form is `<stdin>`, or the path as given.
@@ -21,6 +23,14 @@ impl Source {
                 Some(path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned())
             }
         }
+    }
+
+    /// Whether a later command cannot read it again: standard input, a pipe, or a descriptor of this process.
+    pub(crate) fn is_stream(&self) -> bool {
+        let Self::File(path) = self else { return true };
+        let descriptors = ["/dev/stdin", "/dev/fd", "/proc/self/fd"];
+        descriptors.iter().any(|place| path.starts_with(place))
+            || fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo())
     }
 
     /// Returns whether the path is a symbolic link, even a dangling one.

@@ -12,6 +12,7 @@ use roaring::RoaringTreemap;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Write as _};
+use std::path::Path;
 
 /// The number of events listed in the report. With `-v` the log lists all findings.
 const NAMED_MAX: usize = 100;
@@ -316,10 +317,11 @@ impl fmt::Display for Finding {
 /// The load command for these sources. The option `how` makes it load segments that the ledger lists as loaded.
 fn of_files(load: &str, how: &str, sources: BTreeSet<&String>) -> String {
     let stdin = Source::Stdin.to_string();
-    let mut command = if sources.contains(&stdin) { "… | " } else { "" }.to_owned();
-    let _ = write!(command, "{load} {how}");
-    for source in sources {
-        let file = if *source == stdin { "-" } else { source };
+    let is_stream = |source: &&String| **source == stdin || Source::from(Path::new(*source)).is_stream();
+    let (streams, files): (Vec<&String>, Vec<&String>) = sources.into_iter().partition(is_stream);
+    let (producer, input) = if streams.is_empty() { ("", "") } else { ("… | ", " -") };
+    let mut command = format!("{producer}{load} {how}{input}");
+    for file in files {
         let _ = write!(command, " {}", shell_quoted(file));
     }
     command

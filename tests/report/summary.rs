@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, small_event};
 use crate::support::program::{Ended, Program, Workplace};
@@ -75,6 +78,34 @@ fn suggested_commands_keep_file_names_that_look_like_logins() {
         let sources = "select sources[1] from kill_load_run order by started desc limit 1";
         let source: String = database.client().query_one(sources, &[]).expect("a run").get(0);
         assert_eq!(source, name);
+    }
+}
+
+/// A shell's `<(…)` is such a path, too.
+#[test]
+fn suggested_commands_read_no_pipe_a_second_time() {
+    let database = Cluster::shared().database("pipes");
+    let work = Workplace::new();
+    work.write("dump", generated(20, 91, 0.0));
+    mkfifo(&work.path().join("pipe"), Mode::S_IRWXU).expect("a FIFO");
+    let run = |script: &str, code| {
+        let shell = work.other_program("sh", &["-c", script, env!("CARGO_BIN_EXE_aegis-kills")]);
+        shell.env("DATABASE_URL", &database.url()).expect(code)
+    };
+    for (feed, path) in
+        [("cat dump |", "/dev/stdin"), ("cat dump |", "/dev/fd/0"), ("cat dump > pipe &", "pipe")]
+    {
+        let dry = run(&format!("{feed} \"$0\" load --dry-run {path}"), 0);
+        let load = command(&dry, "to load it, with the same input");
+        assert!(load.ends_with(" load --server americas -"), "{load}");
+        run(&format!("cat dump | {load}"), 0);
+        let loaded = run(&format!("{feed} \"$0\" load --force {path}"), 0);
+        assert!(!loaded.stdout.contains("to check it"), "{}", loaded.stdout);
+        database.client().batch_execute("truncate kill_event, kill_player, kill_loot").expect("empty tables");
+        let verified = run(&format!("{feed} \"$0\" verify {path}"), 6);
+        let load = verified.stdout.lines().last().expect("a command").trim();
+        assert!(load.starts_with("… | ") && load.ends_with(" --force -"), "{load}");
+        run(&load.replacen('…', "cat dump", 1), 0);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::input::source::Source;
 use crate::report::summary::{AdvisedCommands, NextCommands};
 use crate::settings::environment::Environment;
 use crate::shell::shell_quoted;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
         unlimited: load_again(&unlimited, env),
         load: load_again(&real, env),
         load_rejects: load(&LoadArgs { rejects, ..real }, env).done(),
-        verify: (!reads_stdin(&args.files)).then(verify),
+        verify: (!reads_stream(&args.files)).then(verify),
         health: Typed::new("health", &args.database, env, without_password)
             .option("--layout", args.event.layout.as_deref(), env.get("KILLS_LAYOUT"))
             .done(),
@@ -49,8 +49,8 @@ pub(crate) fn directory() -> Option<String> {
     std::env::current_dir().ok().map(|directory| quoted(directory.as_os_str()))
 }
 
-fn reads_stdin(files: &[PathBuf]) -> bool {
-    files.is_empty() || files.iter().any(|file| file == Path::new("-"))
+fn reads_stream(files: &[PathBuf]) -> bool {
+    files.is_empty() || files.iter().any(|file| Source::from(file.as_path()).is_stream())
 }
 
 /// The commands of a load with another `--events-at`.
@@ -87,8 +87,8 @@ pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand 
     let delete = Typed::of_events("delete", &args.database, &args.event, env);
     command.with_damage_advice(move |input| {
         let delete = match input {
-            Source::File(path) => delete.clone().paths([path]).done(),
-            Source::Stdin => format!("… | {}", delete.clone().paths(["-"]).done()),
+            Source::File(path) if !input.is_stream() => delete.clone().paths([path]).done(),
+            Source::File(_) | Source::Stdin => format!("… | {}", delete.clone().paths(["-"]).done()),
         };
         format!(
             "everything before that was read, but some of it may be wrong, even event ids; get an intact copy, and \
@@ -128,7 +128,7 @@ pub(crate) fn load_of_verified(args: &VerifyArgs, env: Environment<'_>) -> Strin
 /// The command that repeats a verification.
 pub(crate) fn verify_again(args: &VerifyArgs, env: Environment<'_>) -> String {
     let command = verify(args, env).paths(&args.files).done();
-    if reads_stdin(&args.files) { format!("… | {command}") } else { command }
+    if reads_stream(&args.files) { format!("… | {command}") } else { command }
 }
 
 /// A deletion with the options of this one, without the files.
@@ -140,7 +140,10 @@ fn delete(args: &DeleteArgs, env: Environment<'_>) -> Typed {
 
 /// The command that repeats a deletion.
 pub(crate) fn delete_again(args: &DeleteArgs, env: Environment<'_>) -> String {
-    delete(args, env).paths(&args.files).done()
+    let command = delete(args, env).paths(&args.files).done();
+    // Without dumps it reads no input.
+    let is_piped = !args.files.is_empty() && reads_stream(&args.files);
+    if is_piped { format!("… | {command}") } else { command }
 }
 
 /// Adds the options of the run to the commands that the database module suggests.
@@ -282,10 +285,17 @@ impl Typed {
         }
     }
 
-    fn paths(self, files: impl IntoIterator<Item: AsRef<OsStr>> + Clone) -> Self {
-        let is_option_like = |file: &OsStr| file.to_string_lossy().starts_with('-') && file != "-";
-        let begin = self.flag("--", files.clone().into_iter().any(|file| is_option_like(file.as_ref())));
-        files.into_iter().fold(begin, |command, file| command.word(&quoted(file.as_ref())))
+    /// Adds the inputs. Those that cannot be read again are one `-`, as the user must provide them.
+    fn paths(self, files: impl IntoIterator<Item: AsRef<OsStr>>) -> Self {
+        let shown = |file: &OsStr| {
+            let is_stream = Source::from(Path::new(file)).is_stream();
+            if is_stream { OsString::from("-") } else { file.to_owned() }
+        };
+        let mut files: Vec<OsString> = files.into_iter().map(|file| shown(file.as_ref())).collect();
+        files.dedup_by(|next, file| next == file && file.as_os_str() == "-");
+        let is_option_like = |file: &OsString| file.to_string_lossy().starts_with('-') && file != "-";
+        let begin = self.flag("--", files.iter().any(is_option_like));
+        files.iter().fold(begin, |command, file| command.word(&quoted(file)))
     }
 }
 
