@@ -1,6 +1,7 @@
 //! `embedded`: starts, stops and inspects the private PostgreSQL.
 
 use crate::cli::EmbeddedAction;
+use crate::commands::common::next_steps::own_program;
 use crate::commands::common::output::{write_output, write_text};
 use crate::database::connect::from_url;
 use crate::database::connect::server_version::VERSION_MIN;
@@ -137,5 +138,5 @@ fn age(since: Timestamp) -> String {
 }
 
 fn start_command(dir: &Path) -> String {
-    format!("aegis-kills embedded start {}", shell_quoted(&dir.to_string_lossy()))
+    format!("{} embedded start {}", own_program(), shell_quoted(&dir.to_string_lossy()))
 }

@@ -63,7 +63,9 @@ fn concurrent_loads_share_one_server_that_ends_with_them() {
     let session = Client::connect(url.trim(), NoTls).expect("the private server");
     assert!(embedded("status", 0).contains("used by  1 connection, of "));
     drop(session);
-    assert!(work.program(&["embedded", "status", "none"]).expect(2).stdout.contains("embedded start none"));
+    let advice = format!("{} embedded start none", env!("CARGO_BIN_EXE_aegis-kills"));
+    let missing = work.program(&["embedded", "status", "none"]).expect(2);
+    assert!(missing.stdout.contains(&advice), "{}", missing.stdout);
     embedded("stop", 0);
 
     let verify = work.program(&["verify", "--json", "--embedded", &dir_text]).stdin(dump.clone());

@@ -49,6 +49,11 @@ pub(crate) fn directory() -> Option<String> {
     std::env::current_dir().ok().map(|directory| quoted(directory.as_os_str()))
 }
 
+/// This program as it was called, quoted for a shell.
+pub(crate) fn own_program() -> String {
+    quoted(&std::env::args_os().next().unwrap_or_else(|| "aegis-kills".into()))
+}
+
 fn reads_stream(files: &[PathBuf]) -> bool {
     files.is_empty() || files.iter().any(|file| Source::from(file.as_path()).is_stream())
 }
@@ -209,8 +214,7 @@ impl Typed {
         env: Environment<'_>,
         shown: impl Fn(&str) -> Option<String>,
     ) -> Self {
-        let program = std::env::args_os().next().unwrap_or_else(|| "aegis-kills".into());
-        let begun = Self(format!("{} {command}", quoted(&program)));
+        let begun = Self(format!("{} {command}", own_program()));
         let begun = match args.database_url.as_deref().map(shown) {
             Some(Some(url)) => begun.word("--database-url").word(&shell_quoted(&url)),
             Some(None) => begun.option("--database-url", Some(CONCEALED), None),
