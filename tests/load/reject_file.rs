@@ -261,6 +261,20 @@ fn a_pipe_without_a_reader_is_an_error_at_once() {
     load.expect(1).says(&["the reject file", "pipe", "no program reads this pipe"]);
 }
 
+/// The reader ends once no program writes to the pipe.
+#[test]
+fn a_pipe_gets_more_rejects_than_it_holds() {
+    let work = Workplace::new();
+    mkfifo(&work.path().join("pipe"), Mode::S_IRUSR | Mode::S_IWUSR).expect("a FIFO");
+    work.write("dump", "no event\n".repeat(2_000));
+    // Until the pipe has its reader, a load ends with code 1.
+    let script = "cat pipe > read & while \"$0\" load --dry-run --max-rejects 100% --rejects pipe dump
+        code=$?; [ $code = 1 ]; do :; done; wait; exit $code";
+    let ended = work.other_program("sh", &["-c", script, env!("CARGO_BIN_EXE_aegis-kills")]).expect(3);
+    assert_eq!(read_rejects(&work.path().join("read")).len(), 2_000);
+    assert!(!ended.stdout.contains("to list the rejects"), "no command reads them again: {}", ended.stdout);
+}
+
 /// A link in place of the temporary metrics file.
 #[test]
 fn a_link_in_place_of_the_temporary_metrics_file_is_not_followed() {

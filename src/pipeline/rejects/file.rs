@@ -106,7 +106,7 @@ impl RejectFile {
     /// Prepares the file at `path` without creating it. Fails if it cannot be created.
     pub(crate) fn new(path: PathBuf) -> Result<Self, RejectFileError> {
         match reject_place::check(&path) {
-            Ok(()) => Ok(Self::unchecked(path)),
+            Ok(pipe) => Ok(Self { file: Mutex::new(pipe), ..Self::unchecked(path) }),
             Err(source) => Err(RejectFileError { path, what: "written", source }),
         }
     }

@@ -3,18 +3,19 @@
 use crate::error_chain::system_text;
 use crate::file_system::durable::sync_directory;
 use crate::file_system::output_place::{OutputPlace, directory};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{ENXIO, O_NONBLOCK};
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// The permissions of a new reject file: only its owner can read or write it.
 const PRIVATE: u32 = 0o600;
 
 /// Returns an error if the file cannot be created or written. An existing file keeps its mode, with a warning if other users
-/// can access it.
-pub(crate) fn check(path: &Path) -> io::Result<()> {
+/// can access it. Returns a pipe opened, because its reader would end if it was closed.
+pub(crate) fn check(path: &Path) -> io::Result<Option<File>> {
     let place = OutputPlace::of(path)?;
     match place.metadata() {
         Ok(_) => {
@@ -22,18 +23,24 @@ pub(crate) fn check(path: &Path) -> io::Result<()> {
             // waiting for the reader of a pipe.
             let mut options = OpenOptions::new();
             options.append(true).custom_flags(O_NONBLOCK | place.open_flags());
-            match options.open(&place.path).and_then(|file| file.metadata()) {
-                Ok(file) => warn_if_open(path, &file),
-                Err(error) if error.raw_os_error() == Some(ENXIO) => {
-                    return Err(io::Error::other("no program reads this pipe"));
-                }
-                Err(error) => return Err(error),
+            let file = options.open(&place.path).map_err(|error| match error.raw_os_error() {
+                Some(ENXIO) => io::Error::other("no program reads this pipe"),
+                _ => error,
+            })?;
+            let found = file.metadata()?;
+            warn_if_open(path, &found);
+            if !found.file_type().is_fifo() {
+                return Ok(None);
             }
-            Ok(())
+            place.check_opened(&file)?;
+            // Writing waits for the reader.
+            fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+            Ok(Some(file))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let directory = directory(&place.path);
-            nix::unistd::access(directory, nix::unistd::AccessFlags::W_OK).map_err(io::Error::from)
+            nix::unistd::access(directory, nix::unistd::AccessFlags::W_OK)?;
+            Ok(None)
         }
         Err(error) => Err(error),
     }

@@ -148,9 +148,13 @@ impl Summary {
         }
     }
 
-    /// The reject file, quoted for a shell.
+    /// The reject file, quoted for a shell. None if it is a pipe or a device, which no later command can read.
     fn rejects_path(&self) -> Option<String> {
-        let path = self.rejects_file.as_ref()?.to_string_lossy();
+        let file = self.rejects_file.as_ref()?;
+        if file.metadata().is_ok_and(|found| !found.is_file()) {
+            return None;
+        }
+        let path = file.to_string_lossy();
         // Other names that begin with a hyphen look like options.
         Some(shell_quoted(&if path.starts_with('-') { format!("./{path}") } else { path.into_owned() }))
     }
