@@ -64,7 +64,7 @@ impl fmt::Debug for PipedCommand {
 /// How a conversion program receives the data.
 enum Converter {
     /// With the file as its last argument, or through a pipe with another command.
-    Filter { file: String, pipe: String },
+    Filter(String),
     /// Only from a file, whose name is passed to the function.
     File(fn(&str, &Foreign) -> String),
     /// Only through its standard input.
@@ -132,7 +132,7 @@ fn rows_to_json(rows: PgRows) -> &'static str {
 }
 
 fn converter(format: &Foreign) -> Converter {
-    let filter = |command: &str| Converter::Filter { file: command.to_owned(), pipe: command.to_owned() };
+    let filter = |command: &str| Converter::Filter(command.to_owned());
     match format {
         Foreign::Xz => filter("xz -dc"),
         Foreign::Bzip2 => filter("bzip2 -dc"),
@@ -212,8 +212,8 @@ pub(crate) fn command(format: &Foreign, input: &Source, piped: &PipedCommand) ->
         }
         // One decompression is enough, because the load does the next one.
         (_, Some(producer), Some(_)) if matches!(format, Foreign::Nested(_)) => producer,
-        (Converter::Filter { file: command, .. }, None, Some(file)) => format!("{command} {file}"),
-        (Converter::Filter { pipe, .. } | Converter::Pipe(pipe), Some(producer), _) => {
+        (Converter::Filter(command), None, Some(file)) => format!("{command} {file}"),
+        (Converter::Filter(pipe) | Converter::Pipe(pipe), Some(producer), _) => {
             format!("{producer} | {pipe}")
         }
         (Converter::Pipe(pipe), None, Some(file)) => match pipe.split_once(" | ") {
@@ -224,7 +224,7 @@ pub(crate) fn command(format: &Foreign, input: &Source, piped: &PipedCommand) ->
         (Converter::File(command), Some(producer), _) => {
             format!("{producer} > {SAVED} && {}", command(SAVED, format))
         }
-        (Converter::Filter { pipe, .. } | Converter::Pipe(pipe), None, None) => format!("… | {pipe}"),
+        (Converter::Filter(pipe) | Converter::Pipe(pipe), None, None) => format!("… | {pipe}"),
         (Converter::File(command), None, None) => command(SAVED, format),
     };
     let converted = match format {

@@ -48,7 +48,8 @@ impl FoundSources {
         Ok(found)
     }
 
-    /// The game server that the first event names. Sources that cannot be read twice are read on later.
+    /// The game server that the first event names, or an error if it names none. Sources that cannot be read twice are read on
+    /// later.
     fn first_server(&mut self, event: &EventSettings) -> Result<Server, CommandError> {
         let mut reader = spawn_reader(self.sources.clone()).context("cannot start the reader thread")?;
         let events_at = event.reading.events_at.as_deref();
