@@ -175,7 +175,8 @@ mod tests {
         let column = Some(CsvColumn::Numbered(0));
         check_foreign("\u{feff}\"{\"\"EventId\"\":1}\"\n", Foreign::Csv { delimiter: ',', column });
         check_foreign("\"{\\\"EventId\\\":1}\"\n", Foreign::JsonStrings);
-        let aligned = format!(" id |{:90000}\n----+-{:-<90000}\n  1 | {{\"EventId\": 1}}\n", "raw", "");
+        let (spaces, hyphens) = (" ".repeat(90_000), "-".repeat(90_000));
+        let aligned = format!(" id |raw{spaces}\n----+-{hyphens}\n  1 | {{\"EventId\": 1}}\n");
         check_foreign(aligned, Foreign::PsqlTable(1));
         let place = SqlitePlace { table: "kills".to_owned(), column: "raw_json".to_owned() };
         let file = |ddl: &str| format!("SQLite format 3\0 {ddl}");
