@@ -89,6 +89,8 @@ mod faults {
     // Connections that are cut, stalled or slow.
     mod network;
     mod panics;
+    // A power failure, tried on the image of a file system.
+    mod power_cut;
     // The order of syncs, as strace shows it.
     mod power_loss;
     // Crashes, restarts, locks, frozen and full servers.

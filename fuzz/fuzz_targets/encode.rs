@@ -17,12 +17,12 @@ mod support {
 
 use std::sync::LazyLock;
 
+use aegis_kills::internals::{DuplicatePolicy, Encoder, Layout, Rows};
 use aegis_kills::internals::{Event, LineReader};
-use aegis_kills::internals::{Encoder, Layout, DuplicatePolicy, Rows};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-use support::agreement::{LAYOUTS, POLICIES, SERVER, check};
+use support::agreement::{POLICIES, SERVER, check, layouts};
 use support::samples;
 
 const EVENTS_MAX: usize = 3;
@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
         [line] => check(line, nul),
         lines => check(&format!("[{}]", lines.join(",")), nul),
     }
-    for (layout, _) in LAYOUTS {
+    for (layout, _) in layouts() {
         check_order(layout, &lines, nul);
     }
 });

@@ -18,6 +18,7 @@ const INVALID: ExitMeaning = EXIT_CODES[2];
 const UNREACHABLE: ExitMeaning =
     ("4", "the database was unreachable or kept failing; run the same command again once it is back");
 const REFUSED: ExitMeaning = EXIT_CODES[7];
+const INTERRUPTED: ExitMeaning = EXIT_CODES[EXIT_CODES.len() - 1];
 const WRITTEN: ExitMeaning = ("0", "everything is written, or the reader has closed the pipe");
 
 /// The commands, in the order of the help.
@@ -33,7 +34,7 @@ pub(crate) const COMMANDS: [CommandFacts; 9] = [
             EXIT_CODES[4],
             ("5", "more rejects than --max-rejects allows; stopped"),
             REFUSED,
-            EXIT_CODES[8],
+            INTERRUPTED,
         ],
     ),
     command(

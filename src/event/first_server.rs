@@ -1,6 +1,6 @@
 //! The game server that the first event of a source names.
 
-use crate::event::forms::envelope::EventsAt;
+use crate::event::forms::envelope::{EventsAt, guess_path_of_beginning};
 use crate::event::json::Cursor;
 use crate::event::kill_event::Event;
 use crate::event::line::LineReader;
@@ -16,10 +16,7 @@ pub(crate) fn first_named_server(
     is_whole: bool,
     events_at: Option<&EventsAt>,
 ) -> Option<Option<Server>> {
-    let text = match str::from_utf8(text) {
-        Ok(text) => text,
-        Err(error) => str::from_utf8(&text[..error.valid_up_to()]).ok()?,
-    };
+    let text = valid(text);
     let rules = ReadRules { events_at, ..ReadRules::default() };
     let mut rest = text;
     while let Some(at) = rest.find('{') {
@@ -45,6 +42,21 @@ pub(crate) fn first_named_server(
         rest = after;
     }
     None
+}
+
+/// Returns the path at which the first event of a source seems to be inside a value, if it names a game server there.
+pub(crate) fn place_of_named_server(text: &[u8]) -> Option<String> {
+    let path = guess_path_of_beginning(valid(text))?;
+    let events_at = path.parse().ok()?;
+    first_named_server(text, true, Some(&events_at)).flatten().map(|_| path)
+}
+
+/// The text before the first byte that is not UTF-8.
+fn valid(text: &[u8]) -> &str {
+    match str::from_utf8(text) {
+        Ok(text) => text,
+        Err(error) => str::from_utf8(&text[..error.valid_up_to()]).unwrap_or_default(),
+    }
 }
 
 struct FirstEvent {
@@ -112,6 +124,14 @@ mod tests {
             (format!("{plain}\n"), false, None, Some(None)),
         ] {
             assert_eq!(first_named_server(text.as_bytes(), is_whole, events_at), expected, "{text}");
+        }
+        for (text, expected) in [
+            (format!(r#"{{"server":"us","data":{{"events":[{plain},{{"Ev"#), Some("data.events")),
+            (format!("{{\"raw\":{}}}\n", json!(named)), Some("raw")),
+            (format!(r#"{{"data":{plain}}}"#), None),
+            (named.clone(), None),
+        ] {
+            assert_eq!(place_of_named_server(text.as_bytes()).as_deref(), expected, "{text}");
         }
     }
 }

@@ -143,9 +143,9 @@ impl<'a, 'r> LineReader<'a, 'r> {
             Some(_) => read(cursor, index),
         };
         read.map_err(|fault| {
-            let in_text =
+            let shifted =
                 |element: MalformedElement| MalformedElement { start: mark + element.start, ..element };
-            MalformedValue { fault, element: malformed.get().map(in_text) }
+            MalformedValue { fault, element: malformed.get().map(shifted) }
         })?;
         if first.is_some_and(|first| !b"{[".contains(&first)) {
             cursor.expect_space()?;

@@ -20,8 +20,8 @@ pub(crate) enum Content {
     NoJson,
 }
 
-/// The number of bytes examined.
-const HEAD_BYTES: usize = 64 << 10;
+/// The number of bytes examined. Two lines as long as the longest row precede the rows of a table that `psql` has aligned.
+const HEAD_BYTES: usize = 256 << 10;
 
 impl Content {
     /// Examines the first bytes, such as the first segment.
@@ -63,7 +63,7 @@ fn binary(bytes: &[u8]) -> Option<Foreign> {
         Some(Foreign::Utf16Le)
     } else if is_utf16(bytes, 1) {
         Some(Foreign::Utf16Be)
-    } else if bytes.len() >= NUL_MIN && bytes.iter().all(|byte| *byte == 0) {
+    } else if bytes.len() >= NUL_MIN && bytes.iter().take(NUL_MAX).all(|byte| *byte == 0) {
         Some(Foreign::Nul)
     } else {
         is_bson(bytes).then_some(Foreign::Bson)
@@ -72,6 +72,8 @@ fn binary(bytes: &[u8]) -> Option<Foreign> {
 
 /// Fewer NUL bytes than this are treated as a broken line.
 const NUL_MIN: usize = 16;
+/// After this number of NUL bytes, the file is filled with them, whatever follows.
+const NUL_MAX: usize = 64 << 10;
 
 /// Looks for the magic of POSIX and GNU archives in the header of their first member.
 fn is_tar(bytes: &[u8]) -> bool {
@@ -173,6 +175,9 @@ mod tests {
         let column = Some(CsvColumn::Numbered(0));
         check_foreign("\u{feff}\"{\"\"EventId\"\":1}\"\n", Foreign::Csv { delimiter: ',', column });
         check_foreign("\"{\\\"EventId\\\":1}\"\n", Foreign::JsonStrings);
+        let (spaces, hyphens) = (" ".repeat(90_000), "-".repeat(90_000));
+        let aligned = format!(" id |raw{spaces}\n----+-{hyphens}\n  1 | {{\"EventId\": 1}}\n");
+        check_foreign(aligned, Foreign::PsqlTable(1));
         let place = SqlitePlace { table: "kills".to_owned(), column: "raw_json".to_owned() };
         let file = |ddl: &str| format!("SQLite format 3\0 {ddl}");
         check_foreign(file("CREATE TABLE kills (id, raw_json TEXT)"), Foreign::Sqlite(Some(place)));

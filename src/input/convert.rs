@@ -38,6 +38,11 @@ impl PipedCommand {
         (self.command)(&input.to_string())
     }
 
+    /// The command for files that keep their own names.
+    fn of_named(&self) -> String {
+        (self.command)("")
+    }
+
     /// Returns what to do about an input whose text may be wrong.
     pub(crate) fn damage_advice(&self, input: &Source) -> String {
         (self.damaged)(input)
@@ -52,18 +57,21 @@ impl Default for PipedCommand {
 
 impl fmt::Debug for PipedCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PipedCommand({:?})", (self.command)(""))
+        write!(f, "PipedCommand({:?})", self.of_named())
     }
 }
 
 /// How a conversion program receives the data.
 enum Converter {
     /// With the file as its last argument, or through a pipe with another command.
-    Filter { file: String, pipe: String },
+    Filter(String),
     /// Only from a file, whose name is passed to the function.
     File(fn(&str, &Foreign) -> String),
     /// Only through its standard input.
     Pipe(String),
+    /// From a file into a directory, whose names are passed to the function. The files in it can have any supported
+    /// compression, and `--battle from-name` needs their names.
+    Archive(fn(&str, &str) -> String),
 }
 
 /// Builds a Python script that prints one column of the CSV, or each row as an object if the column is unknown.
@@ -124,14 +132,14 @@ fn rows_to_json(rows: PgRows) -> &'static str {
 }
 
 fn converter(format: &Foreign) -> Converter {
-    let filter = |command: &str| Converter::Filter { file: command.to_owned(), pipe: command.to_owned() };
+    let filter = |command: &str| Converter::Filter(command.to_owned());
     match format {
         Foreign::Xz => filter("xz -dc"),
         Foreign::Bzip2 => filter("bzip2 -dc"),
         Foreign::Lz4 => filter("lz4 -dc"),
-        Foreign::Zip => Converter::Filter { file: "unzip -p".to_owned(), pipe: "funzip".to_owned() },
-        Foreign::Tar => Converter::Filter { file: "tar -xOf".to_owned(), pipe: "tar -xOf -".to_owned() },
-        Foreign::SevenZip => Converter::File(|file, _| format!("7z x -so {file}")),
+        Foreign::Zip => Converter::Archive(|file, to| format!("unzip -q {file} -d {to}")),
+        Foreign::Tar => Converter::Archive(|file, to| format!("tar -xf {file} -C {to}")),
+        Foreign::SevenZip => Converter::Archive(|file, to| format!("7z x -o{to} {file} > /dev/null")),
         Foreign::Utf16 => filter("iconv -f UTF-16 -t UTF-8"),
         Foreign::Utf16Le => filter("iconv -f UTF-16LE -t UTF-8"),
         Foreign::Utf16Be => filter("iconv -f UTF-16BE -t UTF-8"),
@@ -187,15 +195,27 @@ pub(crate) fn command(format: &Foreign, input: &Source, piped: &PipedCommand) ->
         Source::File(_) | Source::Stdin => None,
     };
     let producer = match (&file, file_compression(input)) {
+        // tar decompresses by itself.
+        (Some(_), Some(_)) if *format == Foreign::Tar => None,
         (None, _) => Some("…".to_owned()),
         (Some(file), Some(compression)) => Some(format!("{} {file}", compression.decompressor())),
         (Some(_), None) => None,
     };
     let converted = match (converter(format), producer, file) {
+        (Converter::Archive(extract), producer, file) => {
+            let (save, archive, name) = match (producer, file) {
+                (None, Some(file)) => (String::new(), file, input.file_name()),
+                (producer, _) => {
+                    (format!("{} > {SAVED} && ", producer.unwrap_or_default()), SAVED.to_owned(), None)
+                }
+            };
+            let to = shell_quoted(&format!("{}.d", name.as_deref().unwrap_or(SAVED)));
+            return format!("{save}mkdir {to} && {} && {} {to}", extract(&archive, &to), piped.of_named());
+        }
         // One decompression is enough, because the load does the next one.
         (_, Some(producer), Some(_)) if matches!(format, Foreign::Nested(_)) => producer,
-        (Converter::Filter { file: command, .. }, None, Some(file)) => format!("{command} {file}"),
-        (Converter::Filter { pipe, .. } | Converter::Pipe(pipe), Some(producer), _) => {
+        (Converter::Filter(command), None, Some(file)) => format!("{command} {file}"),
+        (Converter::Filter(pipe) | Converter::Pipe(pipe), Some(producer), _) => {
             format!("{producer} | {pipe}")
         }
         (Converter::Pipe(pipe), None, Some(file)) => match pipe.split_once(" | ") {
@@ -206,7 +226,7 @@ pub(crate) fn command(format: &Foreign, input: &Source, piped: &PipedCommand) ->
         (Converter::File(command), Some(producer), _) => {
             format!("{producer} > {SAVED} && {}", command(SAVED, format))
         }
-        (Converter::Filter { pipe, .. } | Converter::Pipe(pipe), None, None) => format!("… | {pipe}"),
+        (Converter::Filter(pipe) | Converter::Pipe(pipe), None, None) => format!("… | {pipe}"),
         (Converter::File(command), None, None) => command(SAVED, format),
     };
     let converted = match format {
@@ -248,9 +268,23 @@ mod tests {
             assert_eq!(found, format!("{of_stdin} | kills load --server asia"));
         }
         check(&Foreign::Xz, "a.xz", "xz -dc a.xz", "… | xz -dc");
-        check(&Foreign::Zip, "it's.zip", r"unzip -p 'it'\''s.zip'", "… | funzip");
-        check(&Foreign::Tar, "a b.tar", "tar -xOf 'a b.tar'", "… | tar -xOf -");
-        check(&Foreign::SevenZip, "a.7z", "7z x -so a.7z", "… > saved.dump && 7z x -so saved.dump");
+        let check_archive = |format: &Foreign, file: &str, of_file: &str, of_stdin: &str| {
+            let piped = PipedCommand::new(|name| format!("load {name}"));
+            assert_eq!(command(format, &Source::from(Path::new(file)), &piped), of_file);
+            assert_eq!(command(format, &Source::Stdin, &piped), of_stdin);
+        };
+        check_archive(
+            &Foreign::Zip,
+            "d/it's.zip",
+            r"mkdir 'it'\''s.zip.d' && unzip -q 'd/it'\''s.zip' -d 'it'\''s.zip.d' && load  'it'\''s.zip.d'",
+            "… > saved.dump && mkdir saved.dump.d && unzip -q saved.dump -d saved.dump.d && load  saved.dump.d",
+        );
+        check_archive(
+            &Foreign::SevenZip,
+            "a.7z",
+            "mkdir a.7z.d && 7z x -oa.7z.d a.7z > /dev/null && load  a.7z.d",
+            "… > saved.dump && mkdir saved.dump.d && 7z x -osaved.dump.d saved.dump > /dev/null && load  saved.dump.d",
+        );
         check(&Foreign::Nul, "a", r"tr -d '\0' < a", r"… | tr -d '\0'");
         check(&Foreign::Bson, "a.bson", "bsondump --quiet a.bson", "… | bsondump --quiet");
         check(

@@ -2,6 +2,7 @@
 
 use crate::database::pool::manager::DatabaseManager;
 use crate::event::server::Server;
+use crate::file_system::durable::sync_directory;
 use crate::file_system::output_place::{OutputPlace, directory};
 use crate::layout::Layout;
 use crate::pipeline::account::monitor::Monitor;
@@ -281,5 +282,6 @@ fn replace(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
         file.sync_all()
     });
     let renamed = written.and_then(|()| fs::rename(&temporary, path));
-    renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))
+    renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    sync_directory(directory(path))
 }

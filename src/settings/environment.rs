@@ -21,6 +21,12 @@ pub enum SettingError {
         server_options()
     )]
     ServerRequired,
+    /// The server is named, but the option that leads to it is missing.
+    #[error(
+        "the game server is required: ids of different servers collide, and no event at the top level names its server\nhint: an \
+         event that names its server seems to be at '{events_at}': add --events-at '{events_at}'"
+    )]
+    ServerInEnvelope { events_at: String },
     #[error(
         "the game server is required: --before deletes the events of one server\nhint: add {}, or set ALBION_SERVER",
         server_options()

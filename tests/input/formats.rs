@@ -2,6 +2,7 @@
 
 mod rows;
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
@@ -99,7 +100,7 @@ fn archives_load_with_the_command_in_their_error() {
         ("xz -c dump > 'a b.xz'", "a b.xz", "compressed with xz", "xz -dc 'a b.xz' | "),
         ("bzip2 -c dump > a.bz2", "a.bz2", "compressed with bzip2", "bzip2 -dc a.bz2 | "),
         ("lz4 -qc dump > a.lz4", "a.lz4", "compressed with lz4", "lz4 -dc a.lz4 | "),
-        ("7z a -bd a.7z dump", "a.7z", "a 7z archive", "7z x -so a.7z | "),
+        ("7z a -bd a.7z dump", "a.7z", "a 7z archive", "mkdir a.7z.d && 7z x -oa.7z.d a.7z "),
         ("xz -c dump | gzip > a.xz.gz", "a.xz.gz", "compressed with xz", "gzip -dc a.xz.gz | xz -dc | "),
     ] {
         if has(make.split(' ').next().expect("a program")) {
@@ -111,17 +112,53 @@ fn archives_load_with_the_command_in_their_error() {
     let utf16 = |order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
     let zeros = [&vec![0; 70 << 10][..], b"\n", &dump].concat();
     for (bytes, name, words, command) in [
-        (tar(&dump), "a.tar", "a tar archive", "tar -xOf a.tar | "),
-        (gzip(&tar(&dump)), "a.tar.gz", "a tar archive", "gzip -dc a.tar.gz | tar -xOf - | "),
-        (zstd_frames(&tar(&dump), 1 << 20), "a.tzst", "a tar archive", "zstd -dc a.tzst | tar -xOf - | "),
+        (tar(&dump), "a.tar", "a tar archive", "mkdir a.tar.d && tar -xf a.tar -C a.tar.d && "),
+        (gzip(&tar(&dump)), "a.tar.gz", "a tar archive", "mkdir a.tar.gz.d && tar -xf a.tar.gz -C "),
+        (
+            zstd_frames(&tar(&dump), 1 << 20),
+            "a.tzst",
+            "a tar archive",
+            "mkdir a.tzst.d && tar -xf a.tzst -C ",
+        ),
         (utf16(u16::to_le_bytes), "le", "UTF-16 text", "iconv -f UTF-16LE -t UTF-8 le | "),
         (utf16(u16::to_be_bytes), "be", "UTF-16 text", "iconv -f UTF-16BE -t UTF-8 be | "),
         (gzip(&gzip(&dump)), "twice.gz", "compressed twice", "gzip -dc twice.gz | "),
         (gzip(&zstd_frames(&dump, 1 << 20)), "both", "compressed twice", "gzip -dc both | "),
         (zeros, "zeros", "filled with NUL bytes, as after a file system crash", "tr -d '\\0' < zeros | "),
     ] {
-        work.write(name, bytes);
-        check(&work, name, words, command);
+        // tar runs it.
+        if name != "a.tzst" || has("zstd") {
+            work.write(name, bytes);
+            check(&work, name, words, command);
+        }
+    }
+}
+
+#[test]
+fn plain_and_compressed_files_of_an_archive_keep_their_names() {
+    let work = Workplace::new();
+    fs::create_dir(work.path().join("battles")).expect("a directory");
+    let page = |id: i64| format!("[{}]", small_event(id));
+    work.write("battles/1337.json", page(1));
+    work.write("battles/1338.json.gz", gzip(page(2).as_bytes()));
+    for (make, extract, name) in [
+        ("tar -cf 2024.tar battles", "tar", "2024.tar"),
+        ("tar -czf 2024.tgz battles", "tar", "2024.tgz"),
+        ("zip -qr 2024.zip battles", "unzip", "2024.zip"),
+        ("7z a -bd 2024.7z battles", "7z", "2024.7z"),
+    ] {
+        if !has(make.split(' ').next().expect("a program")) || !has(extract) {
+            continue;
+        }
+        log_case(name);
+        let database = Cluster::shared().database("archive");
+        shell(&work, make).expect(0);
+        let pasted = suggested(&work.load(&database, &["--battle", "from-name", name]).expect(1));
+        work.other_program("bash", &["-c", &pasted]).env("DATABASE_URL", &database.url()).expect(0);
+        let sql = "select event_id, battle_id from kill_event order by 1";
+        let rows = database.client().query(sql, &[]).expect("events");
+        let found: Vec<(i64, Option<i64>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        assert_eq!(found, [(1, Some(1337)), (2, Some(1338))], "{name}: {pasted}");
     }
 }
 
@@ -231,7 +268,7 @@ fn rare_formats_are_named() {
         ),
         (b"\x20\0\0\0\x07_id\0aaaaaaaaaaaa\x10EventId\0\x01\0\0\0\0", "BSON", "bsondump --quiet a | "),
         (dictionary, "needs its dictionary", "zstd -dc -D DICTIONARY a | "),
-        (b"PK\x03\x04aaaa", "a zip archive", "unzip -p a | "),
+        (b"PK\x03\x04aaaa", "a zip archive", "mkdir a.d && unzip -q a -d a.d && "),
     ] {
         work.write("a", bytes);
         let run = work.program(&["load", "--dry-run", "--battle", "7", "a"]).args(&OPTIONS).expect(1);

@@ -18,8 +18,10 @@ pub(crate) const POLICIES: [(NulPolicy, Nul); 3] =
     [(NulPolicy::Reject, Nul::Reject), (NulPolicy::Strip, Nul::Strip), (NulPolicy::Replace, Nul::Replace)];
 
 /// The layouts, as types of the program and of the oracle.
-pub(crate) const LAYOUTS: [(Layout, oracle::Layout); 2] =
-    [(Layout::Archive, oracle::Layout::Archive), (Layout::Aegis, oracle::Layout::Aegis)];
+pub(crate) fn layouts() -> impl Iterator<Item = (Layout, oracle::Layout)> {
+    let of_program = |layout: oracle::Layout| layout.name().parse::<Layout>().expect("a layout");
+    oracle::Layout::ALL.into_iter().map(move |layout| (of_program(layout), layout))
+}
 
 /// The result of a line.
 #[derive(Debug, Default)]
@@ -33,7 +35,7 @@ struct Outcome {
 /// Compares the program with `serde_json` and the oracle on one line. `nul` is an index into [`POLICIES`].
 #[track_caller]
 pub(crate) fn check(line: &str, nul: usize) {
-    for layout in LAYOUTS {
+    for layout in layouts() {
         check_in(layout, line, POLICIES[nul]);
     }
 }

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
 
+use serde_json::json;
+
 use crate::support::cluster::Cluster;
-use crate::support::dumps::generated;
+use crate::support::dumps::{generated, small_event};
 use crate::support::program::{Program, Workplace};
 use crate::support::{free_port, log_case};
 
@@ -89,6 +91,7 @@ fn files() -> Workplace {
     work.write("cut.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03");
     work.write("open.json", "[\n{\"EventId\": 1},\n");
     work.write("words.txt", "kills of today\n");
+    work.write("enveloped.ndjson", json!({"server": "europe", "event": small_event(1)}).to_string());
     fs::create_dir(work.path().join("directory")).expect("a directory");
     work
 }

@@ -2,7 +2,7 @@
 
 use crate::error::CommandError;
 use crate::error_chain::in_full;
-use crate::event::first_server::first_named_server;
+use crate::event::first_server::{first_named_server, place_of_named_server};
 use crate::event::server::Server;
 use crate::input::error::InputError;
 use crate::input::reader::{Reader, spawn_reader};
@@ -43,21 +43,33 @@ impl FoundSources {
             }
         }
         if event.reading.must_name_server {
-            event.server = found.first_server(event)?.ok_or(SettingError::ServerRequired)?;
+            event.server = found.first_server(event)?;
         }
         Ok(found)
     }
 
-    /// The game server that the first event names. Sources that cannot be read twice are read on later.
-    fn first_server(&mut self, event: &EventSettings) -> anyhow::Result<Option<Server>> {
+    /// The game server that the first event names, or an error if it names none. Sources that cannot be read twice are read on
+    /// later.
+    fn first_server(&mut self, event: &EventSettings) -> Result<Server, CommandError> {
         let mut reader = spawn_reader(self.sources.clone()).context("cannot start the reader thread")?;
         let events_at = event.reading.events_at.as_deref();
-        let named = reader.look_ahead(|text, is_whole| first_named_server(text, is_whole, events_at));
+        let mut deeper = None;
+        let named = reader.look_ahead(|text, is_whole| {
+            let found = first_named_server(text, is_whole, events_at);
+            if found.is_none() && is_whole && events_at.is_none() && deeper.is_none() {
+                deeper = place_of_named_server(text);
+            }
+            found
+        });
         // Regular files are opened again later, so that unchanged files can be skipped.
         if !self.sources.iter().all(|source| matches!(source, Source::File(path) if path.is_file())) {
             self.reader = Some(reader);
         }
-        Ok(named.flatten())
+        let missing = match deeper {
+            Some(events_at) => SettingError::ServerInEnvelope { events_at },
+            None => SettingError::ServerRequired,
+        };
+        named.flatten().ok_or_else(|| missing.into())
     }
 
     /// Logs the errors of unreadable sources. Returns an error if no source is readable.

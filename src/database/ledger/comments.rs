@@ -2,6 +2,20 @@
 
 use crate::layout::comments::Comments;
 
+/// The version of the tables that this program creates, as a literal for the comment.
+///
+/// - 1: release 0.1.0.
+/// - 2: `kill_load_file`, the event ranges of segments, reported rejects, the table schema of runs, indexes for guild
+///   deaths and alliances.
+macro_rules! schema_version {
+    () => {
+        2
+    };
+}
+
+/// The version of the tables that this program creates.
+pub(crate) const SCHEMA_VERSION: u32 = schema_version!();
+
 pub(crate) static LEDGER_COMMENTS: [Comments; 3] = [
     Comments {
         table: "kill_load_run",
@@ -37,8 +51,10 @@ pub(crate) static LEDGER_COMMENTS: [Comments; 3] = [
     },
     Comments {
         table: "kill_load_segment",
-        // A unit test compares the number with the version of the DDL.
-        text: "One row per loaded segment of a dump, written in the transaction of its events; schema version 2",
+        text: concat!(
+            "One row per loaded segment of a dump, written in the transaction of its events; schema version ",
+            schema_version!()
+        ),
         columns: &[
             ("hash", "Digest of the bytes, and of the options and tables that matter"),
             ("server", "Game server"),

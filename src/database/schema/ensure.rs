@@ -4,7 +4,7 @@
 //! nothing. Every DDL statement creates missing objects and keeps existing ones.
 
 use crate::database::failure::error::DatabaseError;
-use crate::database::ledger::comments::LEDGER_COMMENTS;
+use crate::database::ledger::comments::{LEDGER_COMMENTS, SCHEMA_VERSION};
 use crate::database::ledger::files;
 use crate::database::locks::SCHEMA_LOCK;
 use crate::database::pool::manager::DatabaseManager;
@@ -137,13 +137,12 @@ impl WantedTables {
             citus::refuse_without_citus(client)?;
         }
         if let Some(version) = catalog.comment.as_deref().and_then(ledger_ddl::version)
-            && version > ledger_ddl::VERSION
+            && version > SCHEMA_VERSION
         {
             log::warn!(
-                "the tables in {} have schema version {version}, but this program supports version {}; use the newer \
-                 program",
-                self.schemas,
-                ledger_ddl::VERSION
+                "the tables in {} have schema version {version}, but this program supports version {SCHEMA_VERSION}; \
+                 use the newer program",
+                self.schemas
             );
         }
         let looking_up = |source: Error| {

@@ -8,13 +8,6 @@ use crate::database::ledger::files;
 use crate::layout::ddl::comments;
 use crate::layout::identifier::quote_identifier;
 
-/// The version of the tables that this program creates.
-///
-/// - 1: release 0.1.0.
-/// - 2: `kill_load_file`, the event ranges of segments, reported rejects, the table schema of runs, indexes for guild
-///   deaths and alliances.
-pub(crate) const VERSION: u32 = 2;
-
 /// The ledger's tables.
 pub(crate) const LEDGER: [&str; 3] = ["kill_load_run", "kill_load_segment", "kill_load_file"];
 
@@ -113,10 +106,11 @@ pub(crate) fn version(comment: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::ledger::comments::SCHEMA_VERSION;
 
     #[test]
     fn the_version_is_in_the_comment() {
-        assert_eq!(version(&version_statement("x")), Some(VERSION));
+        assert_eq!(version(&version_statement("x")), Some(SCHEMA_VERSION));
         for (comment, expected) in
             [("", None), ("mine", None), ("mine; schema version 7", Some(7)), ("schema version x", None)]
         {

@@ -83,7 +83,7 @@ fn surrounded(text: &str) -> Option<Foreign> {
     let first = text.lines().next()?;
     let is_bordered = first.starts_with("-[ RECORD ") || first.starts_with(['\u{250c}', '+', '|']);
     let is_separated = || {
-        ["|", ",", " = "].into_iter().any(|separator| {
+        ["|", ",", " = ", ": "].into_iter().any(|separator| {
             let mut rows = text.lines().take(RECORD_LINES_MAX);
             first.contains(separator) && rows.any(|row| is_cell(row, separator))
         })
@@ -146,6 +146,8 @@ mod tests {
             ("1,2,{\"EventId\": 1}\n", Foreign::SurroundedRows),
             ("id,raw\n1,{\"EventId\": 1}\n", Foreign::SurroundedRows),
             ("   id = 1\n  raw = {\"EventId\":1}\n", Foreign::SurroundedRows),
+            ("event: kill\ndata: {\"EventId\":1}\n\n", Foreign::SurroundedRows),
+            ("12:00:01 INFO kill: [{\"EventId\":1}]\n", Foreign::SurroundedRows),
             ("┌────┬───┐\n│ id │ raw │\n├────┼───┤\n│ 1  │ {\"EventId\":1} │\n", Foreign::SurroundedRows),
             ("+----+---+\n| id | raw |\n+----+---+\n| 1  | {\"EventId\":1} |\n", Foreign::SurroundedRows),
             ("1,'{\"Name\":\"it''s\"}','it''s'\n", Foreign::QuotedRows),
@@ -161,6 +163,8 @@ mod tests {
             "a, b\nc, d {\"EventId\": 1}\n",
             "a,b\n1,{2}\n",
             "a = 1\n{\"EventId\": 1}\n",
+            "HTTP/1.1 200 OK\nAge: 1\n\n[{\"EventId\": 1}]\n",
+            "  \"Killer\": {\"Id\": \"a\"},\n",
             "INSERT INTO k VALUES(1);\n",
             "now [INFO] | {1}\n",
             "garbage|{\"EventId\": 1}\n{\"EventId\":2}\n",

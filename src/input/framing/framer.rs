@@ -64,10 +64,10 @@ pub struct Span {
 pub(crate) enum Ahead {
     /// More text may follow.
     More,
-    /// More text may follow, but not soon. Everything that can be a span becomes one.
+    /// More text may follow, but not soon. Everything that can be a span becomes one. So do the values of an unfinished line,
+    /// if its first value is whole.
     Settle,
-    /// The text was cut off. As for `Settle`, but the values of an unfinished line become spans too. An unfinished value does
-    /// not.
+    /// The text was cut off. As for `Settle`, but the values of each unfinished line become spans. An unfinished value does not.
     CutOff,
     /// The text is complete.
     Nothing,
@@ -113,7 +113,7 @@ pub(crate) struct Framer {
     array_faulty: bool,
     /// The separators since the last element of the array.
     joint: Joint,
-    /// Whether the current line exceeds the maximum length of a value.
+    /// Whether the values of the current line are spans, because it exceeds the maximum length of a value, or has no end yet.
     long_line: bool,
     /// The scan of the value at `start`.
     scan: Option<ValueScan>,

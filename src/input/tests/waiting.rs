@@ -35,6 +35,24 @@ fn slow_lines_are_returned_after_the_flush_interval() {
     }
 }
 
+#[test]
+fn slow_values_without_line_feeds_are_returned_after_the_flush_interval() {
+    let slow = SegmentLimits { flush_interval: Duration::from_millis(1), ..limits(99, 99) };
+    let mut bench = Bench::new(slow, ReaderShape::default());
+    for (number, (text, at, kept)) in [
+        (r#"{"a":1} {"b":2} {"c":"#, 0, r#"{"a":1} {"b":2}"#),
+        ("3},\n{\"d\":4}\n", 15, " {\"c\":3},\n{\"d\":4}\n"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        bench.send(text);
+        assert_eq!(bench.next(), format!("{number}: line 1 at {at} {kept:?}"));
+    }
+    bench.end();
+    assert_eq!(bench.all(), ["end"]);
+}
+
 /// Lines that remain from the read that filled a segment wait no longer than other lines.
 #[test]
 fn lines_after_a_full_segment_are_returned_without_more_input() {

@@ -138,6 +138,7 @@ fn rows_around_json_load_with_the_command_in_their_error() {
         ("unaligned", "id|raw|x\n".to_owned() + &rows(&|event| format!("1|{event}|x\n")) + "(20 rows)\n"),
         ("commas", rows(&|event| format!("1,{event},it's\n"))),
         ("lines", rows(&|event| format!("   id = 1\n  raw = {event}\n    x = it's\n\n"))),
+        ("log", rows(&|event| format!("12:00:01 INFO kill: {event}\n"))),
         (
             "box",
             "┌───┬───┐\n│ x │ y │\n├───┼───┤\n".to_owned()

@@ -16,7 +16,9 @@ impl Framer {
         let newline = memchr(b'\n', &text[from..]).map(|found| from + found);
         let Some(end) = newline.or((ahead == Ahead::Nothing).then_some(text.len())) else {
             self.sought = text.len();
-            self.long_line = ahead == Ahead::CutOff || text.len() - self.start > self.value_max_bytes;
+            self.long_line = ahead == Ahead::CutOff
+                || ahead == Ahead::Settle && self.begins_with_value(text)
+                || text.len() - self.start > self.value_max_bytes;
             return (!self.long_line).then_some(Framed::More);
         };
         self.sought = end;
@@ -40,6 +42,12 @@ impl Framer {
             _ => return self.values_of_line(text, end, newline.is_some()),
         }
         Some(self.whole_line(text, end))
+    }
+
+    /// Returns whether the line begins with a whole value.
+    fn begins_with_value(&self, text: &[u8]) -> bool {
+        let at = skip_separators(text, self.start);
+        matches!(ValueScan::new(at).advance(text), Scanned::End(_))
     }
 
     /// Scans a line that may end within a value.
@@ -74,7 +82,7 @@ impl Framer {
         Some(self.whole_line(text, end))
     }
 
-    /// Takes the next value of a line that is too long to buffer.
+    /// Takes the next value of a line that is too long to buffer, or that arrives slowly.
     pub(super) fn long_line(&mut self, text: &[u8], ahead: Ahead) -> Option<Framed> {
         let at = skip_separators(text, self.start);
         if let Some(blank) = self.skip_to(text, at) {
