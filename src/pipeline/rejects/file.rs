@@ -258,7 +258,7 @@ const PIPE_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Writes all bytes. Polls a full pipe until `aborted` is disconnected, because a blocking wait for its reader could not be
 /// interrupted.
-fn write_all(file: &mut impl io::Write, mut bytes: &[u8], aborted: &Receiver<()>) -> io::Result<()> {
+fn write_all(file: &mut File, mut bytes: &[u8], aborted: &Receiver<()>) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
