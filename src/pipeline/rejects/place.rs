@@ -13,8 +13,8 @@ use std::path::Path;
 const PRIVATE: u32 = 0o600;
 
 /// Returns an error if the file cannot be created or written. An existing file keeps its mode, with a warning if other users
-/// can access it. Returns a pipe opened, because its reader would end if it was closed. Writing to
-/// it does not wait for its reader.
+/// can access it. Returns a pipe opened, because its reader would end if it was closed. Writing to it does not wait for the
+/// reader.
 pub(crate) fn check(path: &Path) -> io::Result<Option<File>> {
     let place = OutputPlace::of(path)?;
     match place.metadata() {
