@@ -121,7 +121,8 @@ fn compare(
     };
     let missing_table = tables.missing(&layout.tables()[..compared], layout, schema);
     let columns = if missing_table.is_some() { ComparedColumns::Nothing } else { columns };
-    let distribution = check_compared(manager, layout, &schemas, columns, server).map_err(hinted)?;
+    let (distribution, before_load) =
+        check_compared(manager, layout, &schemas, columns, server).map_err(hinted)?;
     // Until here, a signal ends the program at once.
     let shutdown = Arc::<Shutdown>::default();
     let listener = Listener::start(process, &shutdown, DrainPolicy::without_writes(), None)?;
@@ -169,6 +170,7 @@ fn compare(
     let mut report = comparison.report.into_inner().unwrap_or_else(PoisonError::into_inner);
     errors.iter().filter_map(SourceError::damaged).for_each(|source| report.distrust(&source.to_string()));
     report.ids_only = settings.ids_only;
+    report.before_load = before_load;
     report.finish();
     Ok(Compared { report, sources_whole: errors.is_empty(), stopped })
 }

@@ -10,9 +10,9 @@ use crate::layout::Layout;
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::rejects::kinds::{RejectKind, RejectKinds};
 use crate::report::format::{bytes, counted, grouped, json_object, per_second, rounded, time};
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, fs};
 use uuid::Uuid;
 
 /// How a load ended.
@@ -330,7 +330,10 @@ impl Summary {
                 1 => " and 1 more file".to_owned(),
                 more => format!(" and {more} more files"),
             };
-            write!(f, "\n  rejects of earlier runs: {path}{more}")?;
+            // The run that wrote it may have been on another host.
+            let is_gone = Path::new(path).is_absolute() && matches!(fs::exists(path), Ok(false));
+            let gone = if is_gone { " (not found here; --force reports them again)" } else { "" };
+            write!(f, "\n  rejects of earlier runs: {path}{gone}{more}")?;
         }
         let Some(path) = &self.rejects_file else { return Ok(()) };
         write!(f, "\n  rejects, each with its place and reason: {}", path.display())?;

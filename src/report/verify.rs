@@ -46,6 +46,8 @@ pub(crate) struct VerifyReport {
     pub half_committed: bool,
     /// Whether only the ids were compared.
     pub ids_only: bool,
+    /// Statements without which no load runs, if there are any.
+    pub before_load: Option<String>,
     /// The command that repeats the comparison, if a signal stopped it.
     pub again: Option<String>,
     /// The directory in which the commands and the places of events work, quoted for a shell. None on a terminal.
@@ -251,6 +253,9 @@ impl VerifyReport {
         if more > 0 {
             let place = if log::log_enabled!(log::Level::Info) { " in the log" } else { "; -v lists all" };
             let _ = writeln!(text, "… and {} more{place}", grouped(more));
+        }
+        if let Some(statements) = self.before_load.as_ref().filter(|_| self.missing + self.different() > 0) {
+            let _ = writeln!(text, "Before a load, run in psql as the owner:\n  {statements}");
         }
         if self.different() > 0 && !self.different_sources.is_empty() {
             let sources: BTreeSet<&String> =

@@ -208,6 +208,23 @@ fn the_statements_of_the_hint_grant_what_the_role_lacks() {
 }
 
 #[test]
+fn the_hint_about_unreliable_tables_is_the_remedy() {
+    let place = Place::new();
+    place.change(
+        "alter table kill_event enable row level security;
+         alter table kill_event set unlogged; alter table kill_loot set unlogged",
+    );
+    let load = || place.run(&["load", "--force", "dump.ndjson"]);
+    let failed = load().expect(7);
+    let said = failed.stdout + &failed.stderr;
+    let (_, hint) = said.split_once("hint: ").unwrap_or_else(|| panic!("no hint in {said}"));
+    for statement in hint.split([';', ':', '\n']).map(str::trim).filter(|part| part.starts_with("ALTER ")) {
+        place.change(statement);
+    }
+    load().expect(0);
+}
+
+#[test]
 fn partly_unlogged_tables_are_unhealthy() {
     let place = Place::new();
     place.change("alter table kill_event set unlogged; alter table kill_loot set unlogged");

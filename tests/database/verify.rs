@@ -54,6 +54,28 @@ fn stored_events_are_present() {
     assert_eq!(found(verify(&work, &database, &["dump", "--server", "asia"]), 6)["missing"], 120);
 }
 
+/// As after a crash of the server, which empties unlogged tables.
+#[test]
+fn the_suggested_load_into_unlogged_tables_works() {
+    let database = Cluster::shared().database("unlogged");
+    let work = Workplace::new();
+    let dump = generated(20, 44, 0.0);
+    work.write("dump", &dump);
+    work.load(&database, &["dump"]).expect(0);
+    let crash = "alter table kill_event set unlogged; alter table kill_player set unlogged;
+         alter table kill_loot set unlogged; truncate kill_event, kill_player, kill_loot";
+    database.client().batch_execute(crash).expect("empty tables");
+    let report = verify(&work, &database, &["dump"]).expect(6).stdout;
+    let after = |purpose: &str| {
+        let rest = report.split_once(purpose).and_then(|(_, rest)| rest.lines().next());
+        rest.unwrap_or_else(|| panic!("no {purpose:?} in {report}"))
+    };
+    database.client().batch_execute(after("run in psql as the owner:\n")).expect("the owner may");
+    let args: Vec<&str> = after("To load the missing events:\n").split_whitespace().skip(1).collect();
+    work.program(&args).env("DATABASE_URL", &database.url()).expect(0);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
 #[test]
 fn missing_events_are_reported_by_id() {
     let database = Cluster::shared().database("missing");

@@ -115,8 +115,9 @@ fn a_second_signal_ends_the_load_at_once() {
     });
     running.signal(Signal::SIGTERM);
     // Two simultaneous signals can count as one, so the test repeats it until the program ends.
-    let ended = running.signal_until_ended(Signal::SIGTERM);
-    assert_eq!(ended.expect(143).stdout, "", "there was no time for a summary");
+    let ended = running.signal_until_ended(Signal::SIGTERM).expect(143);
+    assert_eq!(ended.stdout, "", "there was no time for a summary");
+    ended.says(&["aborted: all committed events stay stored; to resume, run the same command again"]);
     transaction.rollback().expect("the lock is given back");
     work.load(&database, &[]).segment_bytes(64 << 10).stdin(dump.clone()).expect(0);
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);

@@ -299,7 +299,8 @@ fn a_failover_that_lost_rewritten_segments_is_reported() {
 
 #[test]
 fn asynchronous_commit_set_during_a_load_loses_nothing_in_a_crash() {
-    let cluster = Cluster::private(&[("wal_writer_delay", "10s"), ("wal_writer_flush_after", "0")]);
+    // The WAL writer would write asynchronous commits before the crash.
+    let cluster = Cluster::private(&[("wal_writer_delay", "10s"), ("wal_writer_flush_after", "1GB")]);
     let database = cluster.database("lazy");
     let work = Workplace::new();
     let dump = generated(600, 3, 0.0);

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
@@ -273,6 +273,35 @@ fn a_pipe_gets_more_rejects_than_it_holds() {
     let ended = work.other_program("sh", &["-c", script, env!("CARGO_BIN_EXE_aegis-kills")]).expect(3);
     assert_eq!(read_rejects(&work.path().join("read")).len(), 2_000);
     assert!(!ended.stdout.contains("to list the rejects"), "no command reads them again: {}", ended.stdout);
+}
+
+/// Without a limit, the load would end 1 minute after the drain, without a summary.
+#[test]
+fn a_stop_request_ends_the_wait_for_the_reader_of_a_pipe() {
+    let database = Cluster::shared().database("unread");
+    let work = Workplace::new();
+    let pipe = work.path().join("pipe");
+    mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).expect("a FIFO");
+    // To write, too, so that the open does not wait for the load.
+    let reader = fs::OpenOptions::new().read(true).write(true).open(&pipe).expect("a reader");
+    let load = work.load(&database, &["--max-rejects", "100%", "--rejects", "pipe"]);
+    let mut running = load.env("KILLS_FLUSH_INTERVAL", "10").env("KILLS_DRAIN_TIMEOUT", "300").start();
+    running.feed(format!("{}{}\n", NO_EVENT.repeat(2_000), small_event(1)).as_bytes());
+    eventually(Duration::from_mins(1), "the event after the rejects is stored", || {
+        let rows = database.client().query_one("select count(*) from kill_event", &[]);
+        rows.is_ok_and(|row| row.get::<_, i64>(0) == 1)
+    });
+    let asked = Instant::now();
+    running.signal(Signal::SIGTERM);
+    let summary = running.finish().expect(1).summary();
+    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
+    assert!(summary.error().contains("no program reads the full pipe"), "{}", summary.error());
+    summary.check(&[("inserted", 1)]);
+    assert!(summary.count("unfinished") > 0, "{summary:?}");
+    let row = database.client().query_one("select status, finished is not null from kill_load_run", &[]);
+    let row = row.expect("a run");
+    assert_eq!((row.get::<_, &str>(0), row.get::<_, bool>(1)), ("failed", true));
+    drop(reader);
 }
 
 /// A link in place of the temporary metrics file.

@@ -106,7 +106,11 @@ fn rejects_are_reported_once_and_again_with_force() {
     let forced = load(&["--force"]).expect(3);
     forced.summary().check(&[("rejected", 2), ("rejected_before", 0), ("duplicate", 2)]);
     assert_ne!(work.path().join(named_file(&forced)), file);
-    assert_eq!(named_file(&load(&[]).expect(0)), work.path().join(named_file(&forced)), "the last file");
+    let last = work.path().join(named_file(&forced));
+    assert_eq!(named_file(&load(&[]).expect(0)), last, "the last file");
+    fs::remove_file(&last).expect("to remove it");
+    let program = work.program(&["load"]).env("DATABASE_URL", &database.url()).stdin(dump());
+    program.expect(0).says_in_output(&format!("{} (not found here; --force reports them", last.display()));
 }
 
 #[test]

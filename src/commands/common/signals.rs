@@ -86,6 +86,8 @@ pub(crate) struct DrainPolicy {
     notice: &'static str,
     /// The log line after `timeout`, if work in progress is lost then.
     too_late: Option<&'static str>,
+    /// The log line of a second request, after which there is no summary.
+    aborted: &'static str,
 }
 
 impl DrainPolicy {
@@ -95,6 +97,7 @@ impl DrainPolicy {
             timeout,
             notice: "stopping: writing the events read so far; another signal after 1 s aborts",
             too_late: Some("drain timeout exceeded: events not stored yet stay unfinished"),
+            aborted: "aborted: all committed events stay stored; to resume, run the same command again",
         }
     }
 
@@ -104,13 +107,14 @@ impl DrainPolicy {
             timeout,
             notice: "stopping after the current batch; another signal after 1 s aborts",
             too_late: Some("drain timeout exceeded: the current batch is rolled back"),
+            aborted: "aborted: the committed batches stay deleted; to delete the rest, run the same command again",
         }
     }
 
     /// A command that writes nothing loses nothing, so it needs no time.
     pub(crate) fn without_writes() -> Self {
         let notice = "stopping; another signal after 1 s aborts";
-        Self { timeout: BLOCKED_MAX, notice, too_late: None }
+        Self { timeout: BLOCKED_MAX, notice, too_late: None, aborted: "aborted" }
     }
 }
 
@@ -148,7 +152,7 @@ impl Listener {
         let (alive, ended) = bounded(0);
         let (requests, ends, begin_drain) = (Arc::clone(shutdown), Arc::clone(&phase), request.clone());
         spawn("signals", move || {
-            listen(signals, &requests, &ends, &begin_drain, (&screen, policy.notice));
+            listen(signals, &requests, &ends, &begin_drain, (&screen, policy));
         })?;
         let drained = Arc::clone(shutdown);
         spawn("drain", move || drain(&requested, &ended, &drained, policy))?;
@@ -192,7 +196,7 @@ fn listen(
     shutdown: &Shutdown,
     phase: &Mutex<StopPhase>,
     begin: &Sender<i32>,
-    (screen, notice): (&Screen, &str),
+    (screen, policy): (&Screen, DrainPolicy),
 ) {
     let mut first: Option<Instant> = None;
     for signal in signals.forever() {
@@ -219,9 +223,12 @@ fn listen(
                 // A panic may have already started the drain.
                 let _ = begin.try_send(128 + signal);
                 // Logging does not block.
-                log::warn!("{notice}");
+                log::warn!("{}", policy.notice);
             }
             _ => {
+                if is_running {
+                    log::warn!("{}", policy.aborted);
+                }
                 screen.clear_at_once();
                 // The database rolls back open transactions when the connections close.
                 std::process::exit(128 + signal);

@@ -3,6 +3,7 @@
 use crate::cli::LoadArgs;
 use crate::commands::common::next_steps as next;
 use crate::database::ledger::confirmation::MissingSegments;
+use crate::database::schema::trust::{set_logged, unlogged_faults, unlogged_remedy};
 use crate::database::session::deadline::Deadline;
 use crate::database::store::{FailureKind, StoreError};
 use crate::database::write::postgres_store::PostgresStore;
@@ -91,7 +92,10 @@ pub(crate) fn confirm(
             StoreError::plain(describe(&missing, report.counts.events, reload))
         }
         // The events are stored, but the next load will refuse the tables for this reason.
-        Ok(missing) if !missing.unlogged.is_empty() => StoreError::refused(missing.unlogged.join("; ")),
+        Ok(missing) if !missing.unlogged.is_empty() => {
+            let (faults, remedy) = (unlogged_faults(&missing.unlogged), unlogged_remedy(&missing.unlogged));
+            StoreError::refused(format!("{faults}\nhint: {remedy}"))
+        }
         Ok(_) => return,
         // All is stored, but a stop request has ended the wait for the answer.
         Err(error) if has_ended && error.is_aborted() => {
@@ -122,10 +126,11 @@ fn describe(missing: &MissingSegments, events: u64, reload: &str) -> String {
         );
     }
     let what = format!("{count} of {events} events were committed in segments whose events");
-    let (mut cause, mut remedy) = ("another session truncated the tables or deleted rows".to_owned(), "");
+    let (mut cause, mut remedy) =
+        ("another session truncated the tables or deleted rows".to_owned(), String::new());
     if !missing.user_code.is_empty() {
         cause = format!("{cause}, or a trigger or rule removed them ({})", missing.user_code.join("; "));
-        remedy = "correct or disable a trigger or rule that removes rows; then ";
+        "correct or disable a trigger or rule that removes rows; then ".clone_into(&mut remedy);
     }
     if missing.stripped.segments + missing.emptied.segments == 0 {
         return format!(
@@ -134,8 +139,8 @@ fn describe(missing: &MissingSegments, events: u64, reload: &str) -> String {
     }
     let which = if missing.stripped.segments > 0 { " lack rows" } else { " are missing" };
     if !missing.unlogged.is_empty() {
-        cause = format!("{cause}, or the server crashed: {}", missing.unlogged.join("; "));
-        remedy = "make the unlogged tables logged; then ";
+        cause = format!("{cause}, or the server crashed: {}", unlogged_faults(&missing.unlogged));
+        remedy = format!("run in psql as the owner: {}; then ", set_logged(&missing.unlogged));
     }
     format!("{what}{which} in the database now: {cause}\nhint: {remedy}load the input again with: {reload}")
 }

@@ -161,7 +161,9 @@ impl<'r> RecordedRun<'r> {
         self.log.end(&database.manager, store_settings, &end, &deadline).unwrap_or_else(|error| {
             // The events are committed. Only the run's row lacks its end. After a failure, the summary has the cause.
             let has_failed = matches!(report.halted, Some(ShutdownReason::Failed(_)));
-            log::log!(if has_failed { Level::Info } else { Level::Warn }, "{}", in_full(&error));
+            let level = if has_failed { Level::Info } else { Level::Warn };
+            let effect = "the next load marks this run as failed if the ledger lacks its end";
+            log::log!(level, "{effect}: {}", in_full(&error));
             false
         })
     }

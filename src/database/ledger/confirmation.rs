@@ -75,8 +75,8 @@ pub(crate) struct MissingSegments {
     pub(crate) emptied: StoredCounts,
     /// Segments with events that lack rows in another table.
     pub(crate) stripped: StoredCounts,
-    /// Sentences about unlogged tables, which a crash of the server empties.
-    pub(crate) unlogged: Vec<String>,
+    /// The schemas and names of unlogged tables, which a crash of the server empties.
+    pub(crate) unlogged: BTreeSet<(String, String)>,
     /// Sentences about triggers and rules of the tables. Only looked up if rows are missing.
     pub(crate) user_code: Vec<String>,
 }

@@ -77,7 +77,7 @@ pub(crate) fn misfits(
         table_misfits(catalog, table, &quoted, lack, &mut misfits);
     }
     inspect::ledger_misfits(catalog, &mut misfits);
-    trust::distrust(&catalog.objects, layout.tables(), schemas, &mut misfits);
+    misfits.extend(trust::planted(&catalog.objects, schemas));
     if lack == Lack::Misfit {
         let additions = inspect::additions(catalog, layout, schemas);
         // table_misfits and ledger_misfits already report missing columns.
@@ -88,7 +88,11 @@ pub(crate) fn misfits(
     if allowed == Distribution::OneServer {
         misfits.extend(catalog.distributed.misfits(layout, &missing(catalog, layout, Indexes::Later)));
     }
-    (!misfits.is_empty()).then(|| trust::incompatible(schemas, &misfits))
+    let (distrusted, remedy) = trust::distrust(&catalog.objects, layout.tables(), &catalog.role);
+    // It removes none of the others.
+    let remedy = remedy.filter(|_| misfits.is_empty());
+    misfits.extend(distrusted);
+    (!misfits.is_empty()).then(|| trust::incompatible(schemas, &misfits, remedy))
 }
 
 /// The message about missing tables that had rows, if there are any: the other tables of the layout have rows, or the
@@ -225,8 +229,8 @@ impl ComparedColumns {
     }
 }
 
-/// The distribution of the existing tables, if their columns can be compared with events of `server`. Ignores missing
-/// tables.
+/// The distribution of the existing tables, if their columns can be compared with events of `server`, and the statements
+/// without which no load runs, if there are any. Ignores missing tables.
 ///
 /// # Errors
 ///
@@ -238,20 +242,22 @@ pub(crate) fn check_compared(
     schemas: &Schemas,
     compared: ComparedColumns,
     server: Server,
-) -> Result<Distribution, StoreError> {
+) -> Result<(Distribution, Option<String>), StoreError> {
     let schemas = schemas.clone();
     manager.run("checking the tables", &Deadline::unbounded(), move |client, _| {
         let catalog = Catalog::read(client, layout, &schemas)?;
         let misfits = compared_misfits(&catalog, layout, &schemas, compared);
         if !misfits.is_empty() {
-            let refused = StoreError::refused(trust::incompatible(&schemas, &misfits));
+            let refused = StoreError::refused(trust::incompatible(&schemas, &misfits, None));
             return Err(DatabaseError::from(refused));
         }
         let tables = compared.tables(layout);
         if let Some(message) = inspect::missing_server(&catalog, tables, &schemas, server) {
             return Err(StoreError::refused(message).into());
         }
-        Ok(catalog.distributed.distribution(layout))
+        let unlogged = trust::unlogged(&catalog.objects, layout.tables());
+        let before_load = (!unlogged.is_empty()).then(|| trust::set_logged(&unlogged));
+        Ok((catalog.distributed.distribution(layout), before_load))
     })
 }
 

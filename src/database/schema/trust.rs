@@ -183,56 +183,75 @@ pub(crate) fn check(
     let other_kinds = found.iter().filter(|object| !object.is_table && object.untrusted_owner.is_none());
     faults.extend(other_kinds.map(|object| format!("{} is not a table", object.name)));
     if !faults.is_empty() {
-        return Err(TrustError::Untrusted(incompatible(schemas, &faults)));
+        return Err(TrustError::Untrusted(incompatible(schemas, &faults, None)));
     }
     found.retain(|object| object.part_of.is_none() && !types.contains(&object.name.as_str()));
     Ok(TrustedTables(found.into_iter().map(|object| object.name).collect()))
 }
 
-/// The message about incompatible tables.
-pub(crate) fn incompatible(schemas: &Schemas, misfits: &[String]) -> String {
-    format!(
-        "the tables in {schemas} are incompatible: {}\nhint: choose another schema with --schema{}, or see the required \
-         tables with: aegis-kills schema print",
-        misfits.join("; "),
-        if schemas.is_apart() { " and --ledger-schema" } else { "" }
-    )
+/// The message about incompatible tables. `remedy` removes all `misfits`, if there is one.
+pub(crate) fn incompatible(schemas: &Schemas, misfits: &[String], remedy: Option<String>) -> String {
+    let hint = remedy.unwrap_or_else(|| {
+        let ledger = if schemas.is_apart() { " and --ledger-schema" } else { "" };
+        format!(
+            "choose another schema with --schema{ledger}, or see the required tables with: aegis-kills schema print"
+        )
+    });
+    format!("the tables in {schemas} are incompatible: {}\nhint: {hint}", misfits.join("; "))
 }
 
-/// Adds to `misfits` why the contents of the tables are unreliable, whatever their columns are.
-pub(crate) fn distrust(
-    found: &[FoundObject],
-    tables: &[Table],
-    schemas: &Schemas,
-    misfits: &mut Vec<String>,
-) {
-    let quoted = |name: &str| quote_identifier(schemas.of_table(name));
-    misfits.extend(planted(found, schemas));
-    for FoundObject { name, .. } in found.iter().filter(|object| object.is_secured) {
-        misfits.push(format!(
-            "row-level security hides rows of {name} from this role (a superuser can run: ALTER ROLE … BYPASSRLS; the \
-             table's owner: ALTER TABLE {}.{} DISABLE ROW LEVEL SECURITY)",
-            quoted(name),
-            quote_identifier(name)
+/// Why the contents of the tables are unreliable, whatever their columns are, and the remedy. `role` is this role, quoted.
+pub(crate) fn distrust(found: &[FoundObject], tables: &[Table], role: &str) -> (Vec<String>, Option<String>) {
+    let (mut misfits, mut remedies) = (Vec::new(), Vec::new());
+    let secured: Vec<&str> =
+        found.iter().filter(|object| object.is_secured).map(|object| &*object.name).collect();
+    if !secured.is_empty() {
+        misfits.push(format!("row-level security hides rows of {} from the role {role}", secured.join(", ")));
+        remedies.push(format!(
+            "use another role that owns the tables or has BYPASSRLS, or run in psql as a superuser: ALTER ROLE {role} \
+             BYPASSRLS"
         ));
     }
-    let mut segments = found.iter().filter(|object| object.table() == "kill_load_segment").peekable();
-    if segments.peek().is_some() && segments.all(|object| object.unlogged_in.is_none()) {
-        for object in found.iter().filter(|object| tables.iter().any(|table| table.name == object.table())) {
-            let schema = object.unlogged_in.as_deref();
-            misfits.extend(schema.map(|schema| unlogged_fault(schema, &object.name)));
-        }
+    let unlogged = unlogged(found, tables);
+    if !unlogged.is_empty() {
+        misfits.push(unlogged_faults(&unlogged));
+        remedies.push(unlogged_remedy(&unlogged));
     }
+    (misfits, (!remedies.is_empty()).then(|| remedies.join("; ")))
 }
 
-/// The sentence about an unlogged table of events, or partition of one.
-pub(crate) fn unlogged_fault(schema: &str, name: &str) -> String {
-    format!(
-        "{name} is unlogged and kill_load_segment is not: a server crash would lose events that the ledger counts as \
-         loaded (its owner can run: ALTER TABLE {}.{} SET LOGGED; after a crash, reload the dumps with --force)",
-        quote_identifier(schema),
-        quote_identifier(name)
-    )
+/// The schemas and names of the unlogged tables of events and their partitions; none if `kill_load_segment` is unlogged too.
+pub(crate) fn unlogged(found: &[FoundObject], tables: &[Table]) -> BTreeSet<(String, String)> {
+    let mut segments = found.iter().filter(|object| object.table() == "kill_load_segment").peekable();
+    if segments.peek().is_none() || segments.any(|object| object.unlogged_in.is_some()) {
+        return BTreeSet::new();
+    }
+    let ours = found.iter().filter(|object| tables.iter().any(|table| table.name == object.table()));
+    ours.filter_map(|object| Some((object.unlogged_in.clone()?, object.name.clone()))).collect()
+}
+
+/// The sentences about unlogged tables of events, given their schemas and names.
+pub(crate) fn unlogged_faults(tables: &BTreeSet<(String, String)>) -> String {
+    let sentences = tables.iter().map(|(_, name)| {
+        format!(
+            "{name} is unlogged and kill_load_segment is not: a server crash would lose events that the ledger counts \
+             as loaded"
+        )
+    });
+    sentences.collect::<Vec<_>>().join("; ")
+}
+
+/// The hint about unlogged tables of events.
+pub(crate) fn unlogged_remedy(tables: &BTreeSet<(String, String)>) -> String {
+    format!("run in psql as the owner: {}; after a crash, reload the dumps with --force", set_logged(tables))
+}
+
+/// The statements that make tables logged.
+pub(crate) fn set_logged(tables: &BTreeSet<(String, String)>) -> String {
+    let statements = tables.iter().map(|(schema, name)| {
+        format!("ALTER TABLE {}.{} SET LOGGED", quote_identifier(schema), quote_identifier(name))
+    });
+    statements.collect::<Vec<_>>().join("; ")
 }
 
 /// Selects the schemas and names of the unlogged tables of the layout and of their unlogged partitions; none if
@@ -258,7 +277,7 @@ pub(crate) fn unlogged_query(layout: Layout, schemas: &Schemas) -> String {
 
 /// Messages about objects of untrusted roles, one per role. Their triggers and casts would run with the privileges of
 /// this role.
-fn planted(found: &[FoundObject], schemas: &Schemas) -> Vec<String> {
+pub(crate) fn planted(found: &[FoundObject], schemas: &Schemas) -> Vec<String> {
     let mut by_owner = BTreeMap::<(&str, &str), Vec<&str>>::new();
     for FoundObject { name, part_of, untrusted_owner, .. } in found {
         let Some(owner) = untrusted_owner else { continue };

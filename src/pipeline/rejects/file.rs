@@ -202,7 +202,7 @@ fn append_whole(
 ) -> io::Result<Appended> {
     let locked = lock(file, aborted, LOCK_MAX)?;
     let end = file.metadata()?.len();
-    let result = end_partial_line(file, end).and_then(|()| append(file, batch, reasons, bytes_max));
+    let result = end_partial_line(file, end).and_then(|()| append(file, batch, reasons, bytes_max, aborted));
     if result.is_err() && file.set_len(end).is_err() {
         log::warn!("the last line of the reject file may be incomplete");
     }
@@ -253,8 +253,37 @@ struct Appended {
     bytes: u64,
 }
 
+/// The interval between two attempts to write to a full pipe.
+const PIPE_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Writes all bytes. Polls a full pipe until `aborted` is disconnected, because a blocking wait for its reader could not be
+/// interrupted.
+fn write_all(file: &mut File, mut bytes: &[u8], aborted: &Receiver<()>) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if aborted.recv_timeout(PIPE_INTERVAL) != Err(RecvTimeoutError::Timeout) {
+                    let message = "no program reads the full pipe; stopped waiting because of a stop request";
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Appends rejects up to a total of `bytes_max` bytes.
-fn append(file: &mut File, batch: &Prepared, reasons: &Reasons, bytes_max: u64) -> io::Result<Appended> {
+fn append(
+    file: &mut File,
+    batch: &Prepared,
+    reasons: &Reasons,
+    bytes_max: u64,
+    aborted: &Receiver<()>,
+) -> io::Result<Appended> {
     const WRITE_BYTES: usize = 1 << 20;
     let mut lines = Vec::new();
     let mut appended = Appended { rejects: 0, bytes: 0 };
@@ -277,7 +306,7 @@ fn append(file: &mut File, batch: &Prepared, reasons: &Reasons, bytes_max: u64) 
         appended.rejects += 1;
         appended.bytes += bytes;
         if lines.len() >= WRITE_BYTES {
-            file.write_all(&lines)?;
+            write_all(file, &lines, aborted)?;
             lines.clear();
         }
         reasons.add(&batch.segment.source, reject);
@@ -286,7 +315,7 @@ fn append(file: &mut File, batch: &Prepared, reasons: &Reasons, bytes_max: u64) 
     if !is_full {
         result?;
     }
-    file.write_all(&lines)?;
+    write_all(file, &lines, aborted)?;
     Ok(appended)
 }
 

@@ -3,7 +3,6 @@
 use crate::error_chain::system_text;
 use crate::file_system::durable::sync_directory;
 use crate::file_system::output_place::{OutputPlace, directory};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{ENXIO, O_NONBLOCK};
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
@@ -14,7 +13,8 @@ use std::path::Path;
 const PRIVATE: u32 = 0o600;
 
 /// Returns an error if the file cannot be created or written. An existing file keeps its mode, with a warning if other users
-/// can access it. Returns a pipe opened, because its reader would end if it was closed.
+/// can access it. Returns a pipe opened, because its reader would end if it was closed. Writing to it does not wait for the
+/// reader.
 pub(crate) fn check(path: &Path) -> io::Result<Option<File>> {
     let place = OutputPlace::of(path)?;
     match place.metadata() {
@@ -33,8 +33,6 @@ pub(crate) fn check(path: &Path) -> io::Result<Option<File>> {
                 return Ok(None);
             }
             place.check_opened(&file)?;
-            // Writing waits for the reader.
-            fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
             Ok(Some(file))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

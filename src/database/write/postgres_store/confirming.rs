@@ -5,7 +5,6 @@ use crate::database::ledger::confirmation::{MissingSegments, SegmentState, Store
 use crate::database::ledger::kept_rows::code_query;
 use crate::database::ledger::stored::ReportedSegment;
 use crate::database::schema::ledger_ddl::LEDGER;
-use crate::database::schema::trust::unlogged_fault;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::{GenericClient as _, first_column};
 use crate::database::session::deadline::Deadline;
@@ -89,8 +88,7 @@ impl PostgresStore {
         } else {
             missing.lost = self.stored.take_missing(|segment| answer.has_row(segment));
         }
-        let unlogged = answer.unlogged.iter();
-        missing.unlogged = unlogged.map(|(schema, name)| unlogged_fault(schema, name)).collect();
+        missing.unlogged.clone_from(&answer.unlogged);
         if missing.all().segments > missing.lost.segments {
             missing.user_code = self.table_code(deadline);
             missing.user_code.extend(self.ledger_code(deadline));
