@@ -39,13 +39,14 @@ enum Part {
 const ALL: usize = usize::MAX;
 
 /// The forms, one per line. Names are those of the test's databases.
-const FORMS: [Form; 19] = [
+const FORMS: [Form; 21] = [
     form("lines", 1, |parts| list(parts, "", "\n", "\n")),
     form("lines without a last newline", 1, |parts| list(parts, "", "\n", "")),
     form("byte order mark and CRLF", 1, |parts| list(parts, "\u{feff}", "\r\n", "\r\n")),
     form("blank lines and spaces", 1, |parts| list(parts, "\n \t\r\n  ", "\t\n\n \r\n  ", " ")),
     form("lines that end in a comma", 1, |parts| list(parts, "", ",\n", "\n")),
-    form("pages", 2, |parts| join(&pages(parts, |page| format!("[{page}]")))),
+    form("pages", 2, |parts| join(&pages(parts, ",", |page| format!("[{page}]")))),
+    form("pages over lines", 1, |parts| join(&pages(parts, ",\n", |page| format!("[{page}]")))),
     form("array on one line", ALL, |parts| list(parts, "[", ",", "]")),
     form("array over lines", 1, |parts| list(parts, "[", ",\n", "]\n")),
     form("array with brackets on lines", 1, |parts| list(parts, "[\r\n", ",\r\n", "\r\n]\r\n")),
@@ -58,9 +59,11 @@ const FORMS: [Form; 19] = [
     form("reject file", 1, |parts| join(&texts(parts, reject))),
     Form {
         args: &["--events-at", "data.events"],
-        ..form("envelopes", 2, |parts| {
-            join(&pages(parts, |page| format!(r#"{{"data":{{"total":7,"events":[{page}]}}}}"#)))
-        })
+        ..form("envelopes", 2, |parts| join(&pages(parts, ",", envelope)))
+    },
+    Form {
+        args: &["--events-at", "data.events"],
+        ..form("envelopes over lines", 1, |parts| join(&pages(parts, ",\n", envelope)))
     },
     Form {
         args: &["--events-at", "raw_json"],
@@ -112,8 +115,12 @@ fn list(parts: &[Part], open: &str, joint: &str, close: &str) -> Vec<u8> {
     format!("{open}{}{close}", texts(parts, Part::compact).join(joint)).into()
 }
 
-fn pages(parts: &[Part], page: impl Fn(&str) -> String) -> Vec<String> {
-    parts.chunks(2).map(|parts| page(&texts(parts, Part::compact).join(","))).collect()
+fn pages(parts: &[Part], joint: &str, page: impl Fn(&str) -> String) -> Vec<String> {
+    parts.chunks(2).map(|parts| page(&texts(parts, Part::compact).join(joint))).collect()
+}
+
+fn envelope(page: &str) -> String {
+    format!(r#"{{"data":{{"total":7,"events":[{page}]}}}}"#)
 }
 
 fn indented(part: &Part) -> String {

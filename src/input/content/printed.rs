@@ -50,13 +50,19 @@ fn aligned(text: &str) -> Option<Foreign> {
 /// Detects rows with JSON in another column than the first one. If another line begins with JSON, the first one is only a
 /// broken line.
 fn separated(text: &str) -> Option<Foreign> {
-    let row = text.lines().next()?;
-    let format =
-        [('\t', Foreign::CopyRows), ('|', Foreign::PsqlRows)].into_iter().find_map(|(separator, format)| {
-            let column = json_cell(row, separator)?;
-            let before: usize = row.split(separator).take(column).map(|cell| cell.len() + 1).sum();
-            (column > 0 && !row[..before].contains(['"', '{', '['])).then_some(format)
-        });
+    let first = text.lines().next()?;
+    // The names of the columns may precede rows with tabs.
+    let format = [('\t', 2, Foreign::CopyRows), ('|', 1, Foreign::PsqlRows)].into_iter().find_map(
+        |(separator, rows, format)| {
+            let is_row = |row: &str| {
+                let column = json_cell(row, separator).unwrap_or(0);
+                let before: usize = row.split(separator).take(column).map(|cell| cell.len() + 1).sum();
+                column > 0 && !row[..before].contains(['"', '{', '['])
+            };
+            let is_separated = first.contains(separator) && text.lines().take(rows).any(is_row);
+            is_separated.then_some(format)
+        },
+    );
     format.filter(|_| !has_json_line(text))
 }
 
@@ -83,7 +89,7 @@ fn surrounded(text: &str) -> Option<Foreign> {
     let first = text.lines().next()?;
     let is_bordered = first.starts_with("-[ RECORD ") || first.starts_with(['\u{250c}', '+', '|']);
     let is_separated = || {
-        ["|", ",", " = ", ": "].into_iter().any(|separator| {
+        ["|", ",", ";", " = ", ": "].into_iter().any(|separator| {
             let mut rows = text.lines().take(RECORD_LINES_MAX);
             first.contains(separator) && rows.any(|row| is_cell(row, separator))
         })
@@ -139,12 +145,15 @@ mod tests {
             ("1|{\n  \"EventId\": 1\n}\n", Foreign::PsqlRows),
             ("1\t{\"EventId\": 1}\n", Foreign::CopyRows),
             ("1\t\\N\t{\\n  \"EventId\": 1}\n", Foreign::CopyRows),
+            ("id\traw\n1\t{\"EventId\": 1}\n", Foreign::CopyRows),
             ("-[ RECORD 1 ]---\nid  | 1\nraw | {\"EventId\": 1}\n", Foreign::SurroundedRows),
             ("id|raw\n1|{\"EventId\": 1}\n(1 row)\n", Foreign::SurroundedRows),
             ("id|1\nraw|{\"EventId\": 1}\n\n", Foreign::SurroundedRows),
             ("1,{\"EventId\": 1},x\n", Foreign::SurroundedRows),
             ("1,2,{\"EventId\": 1}\n", Foreign::SurroundedRows),
             ("id,raw\n1,{\"EventId\": 1}\n", Foreign::SurroundedRows),
+            ("1;{\"EventId\": 1};x\n", Foreign::SurroundedRows),
+            ("id;raw\n1;{\"EventId\": 1}\n", Foreign::SurroundedRows),
             ("   id = 1\n  raw = {\"EventId\":1}\n", Foreign::SurroundedRows),
             ("event: kill\ndata: {\"EventId\":1}\n\n", Foreign::SurroundedRows),
             ("12:00:01 INFO kill: [{\"EventId\":1}]\n", Foreign::SurroundedRows),
@@ -169,6 +178,7 @@ mod tests {
             "now [INFO] | {1}\n",
             "garbage|{\"EventId\": 1}\n{\"EventId\":2}\n",
             "1\t\"{\"\"EventId\"\":1}\"\n",
+            "\"Inventory\": [\n\t\t{\n\t\t\t\"Count\": 1\n",
         ] {
             assert_eq!(printed(text), None, "{text}");
         }

@@ -12,7 +12,7 @@
 //! - An object on the path that spans several lines is split in the same way if it contains malformed JSON.
 //! - Malformed JSON extends to the end of the line that it begins in. If it spans several lines, it includes
 //!   the following more deeply indented lines and its closing bracket. In an array it includes the lines that begin with the
-//!   rest of a string.
+//!   rest of a string. If it ends with a bracket and no comma follows, the array ends with it.
 //!
 //! Invariant: spans depend only on the text, not on where it is split, except for [`Ahead::Settle`] and [`Ahead::CutOff`].
 //!
@@ -138,10 +138,17 @@ pub(crate) struct Framer {
 /// The separators since the last element of an array.
 #[derive(Debug, Clone, Copy, Default)]
 struct Joint {
-    /// Whether a comma must follow. False after malformed JSON, which may have included it.
+    /// Whether a comma must follow. False at the start, and after malformed JSON that may lack its end.
     needs_comma: bool,
     comma: bool,
     line_feed: bool,
+}
+
+impl Joint {
+    /// Returns whether the next value begins a line without the comma that it needs.
+    fn is_apart(self, needs_comma: bool) -> bool {
+        (self.needs_comma || needs_comma) && !self.comma && self.line_feed
+    }
 }
 
 impl Framer {
@@ -249,8 +256,9 @@ impl Framer {
             None if ahead == Ahead::Nothing => return Some(Framed::End),
             None => return Some(Framed::More),
             Some(b']') => self.leave(text, at + 1),
-            // A new line without a preceding comma: the array was truncated, and the next lines are not its elements.
-            Some(b'{' | b'[') if self.joint.needs_comma && !self.joint.comma && self.joint.line_feed => {
+            // A new line without a preceding comma: the array ended or was truncated, so the next lines are not its elements.
+            // An array on a new line shows this after any malformed JSON.
+            Some(first @ (b'{' | b'[')) if self.joint.is_apart(*first == b'[' && self.array > Some(0)) => {
                 let is_unread = self.envelope.unread > 0;
                 let unclosed = is_unread.then(|| self.unclosed(text, at, at));
                 self.leave_envelope();

@@ -216,6 +216,9 @@ fn malformed_json_in_envelopes_of_several_lines_costs_one_value() {
     let text = "{\"e\":[\n{\"a\":1},\n{\"a:2},\n{\"a\":3}\n]}\n{}\n";
     let expected = ["2[0]/1e {\"a\":1}", "3[1]/1e {\"a:2},", "4[2]/1e {\"a\":3}", "6 {}"];
     check("e", text, 1 << 20, &expected);
+    let text = "{\"e\":[\n{\"a:1}]}\n{\"e\":[],\n\"x\":\"y}\n{\"e\":[\n{\"a:3}]}\n[{}]\n";
+    let expected = ["2[0]/1e {\"a:1}]}", "3/1 []", "4/1 }", "6[0]/1e {\"a:3}]}", "7 [{}]"];
+    check("e", text, 1 << 20, &expected);
     // The next line begins with the end of the envelope.
     let text = "{\"e\":[\n{\"a\":1},\n{\"b\":{\n]}\n{}\n";
     check("e", text, 1 << 20, &["2[0]/1e {\"a\":1}", "3[1]/1e {\"b\":{", "5 {}"]);

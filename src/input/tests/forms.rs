@@ -279,6 +279,19 @@ fn malformed_json_costs_one_line_or_one_value() {
     check("no JSON\n\n{}\n", &["1 no JSON", "3 {}"]);
 }
 
+/// The array ends with the malformed line if no comma follows, also if the line is cut off and an array follows.
+#[test]
+fn malformed_json_at_the_end_of_an_array_does_not_include_the_next_value() {
+    check("[{},\n{\"a\":1]}]\n[{},{}]\n[{}]\n", &["1[0] {}", "2[1] {\"a\":1]}]", "3 [{},{}]", "4 [{}]"]);
+    check("[{},\n{\"a:1}] \r\n\r\n[{},\n{}]\n", &["1[0] {}", "2[1] {\"a:1}]", "4[0] {}", "5[1] {}"]);
+    check("[\n{\"a\":1]}]\n{}\n{}\n", &["2[0] {\"a\":1]}]", "3 {}", "4 {}"]);
+    check("[{},\n{\"a\":\"b\n[{}]\n{}\n", &["1[0] {}", "2[1] {\"a\":\"b", "3 [{}]", "4 {}"]);
+    // The array continues after a comma, before or after the line feed, and after an object that is cut off.
+    check("[[1],\n[{]},\n[2]]\n", &["1[0] [1]", "2[1] [{]},", "3[2] [2]"]);
+    check("[{}\n,{]}\n,[2]]\n{}\n", &["1[0] {}", "2[1] {]}", "3[2] [2]", "4 {}"]);
+    check("[{},\n{\"a\":\"b\n{},\n{}]\n", &["1[0] {}", "2[1] {\"a\":\"b", "3[2] {}", "4[3] {}"]);
+}
+
 /// The text after it continues the object.
 #[test]
 fn an_object_that_is_closed_too_early_is_one_text_with_its_rest() {

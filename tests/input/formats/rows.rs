@@ -1,5 +1,6 @@
 //! Events in the rows of a text: CSV, JSON in strings, and output of `psql` and `sqlite3`.
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
@@ -91,6 +92,10 @@ fn printed_rows_load_with_the_command_in_their_error() {
             psql("-q", &format!("copy (select {columns} from {table}) to stdout"), &name);
             check(&work, &name, "text with escapes and tabs, as of COPY", "tr ");
         }
+        let rows = fs::read_to_string(work.path().join(format!("{table}-0.copy"))).expect("rows");
+        let name = format!("{table}-header.copy");
+        work.write(&name, format!("id\tevent\n{rows}"));
+        check(&work, &name, "text with escapes and tabs, as of COPY", "tr ");
         let columns = ["event", "1 as id, event", "1 as id, 'x y' as x, event, 2 as y"];
         for (number, columns) in columns.iter().enumerate() {
             let name = format!("{table}-{number}.txt");
@@ -137,6 +142,7 @@ fn rows_around_json_load_with_the_command_in_their_error() {
         ("record", rows(&|event| format!("-[ RECORD 1 ]----\nid  | 1\nraw | {event}\nx   | it's\n"))),
         ("unaligned", "id|raw|x\n".to_owned() + &rows(&|event| format!("1|{event}|x\n")) + "(20 rows)\n"),
         ("commas", rows(&|event| format!("1,{event},it's\n"))),
+        ("semicolons", "id;raw;x\n".to_owned() + &rows(&|event| format!("1;{event};it's\n"))),
         ("lines", rows(&|event| format!("   id = 1\n  raw = {event}\n    x = it's\n\n"))),
         ("log", rows(&|event| format!("12:00:01 INFO kill: {event}\n"))),
         (

@@ -156,7 +156,6 @@ impl Framer {
     pub(crate) fn leave_envelope(&mut self) {
         if let Some(outermost) = self.levels.first() {
             self.array = outermost.index.map(|index| index + 1);
-            self.joint = Joint::default();
             self.levels.clear();
             self.aside = None;
             (self.envelope.unread, self.envelope.last_bytes) = (0, 0);
@@ -200,8 +199,12 @@ impl Framer {
         match text.get(at) {
             None if ahead == Ahead::Nothing => return self.skip_to(text, at).or(Some(Framed::End)),
             None => return Some(Framed::More),
-            Some(b'{' | b'[') if at > self.start && self.is_outside(text, at) => {
-                return Some(self.unclosed(text, at - 1, at));
+            Some(b'{' | b'[') if self.is_outside(text, at) => {
+                // Malformed JSON directly before it may have included the end.
+                let is_noted = at > self.start || self.envelope.unread > 0;
+                let unclosed = is_noted.then(|| self.unclosed(text, self.start, at));
+                self.leave_envelope();
+                return unclosed;
             }
             Some(_) => {}
         }
@@ -277,14 +280,13 @@ impl Framer {
         }
     }
 
-    /// Leaves an envelope that is not closed before the value at `at`. The text from `start` to there is the place of the fault.
+    /// Frames the text from `start` to the value at `at` as the place where an envelope is not closed.
     pub(crate) fn unclosed(&mut self, text: &[u8], start: usize, at: usize) -> Framed {
         let unread = self.envelope.unread + self.envelope.last_bytes;
         let mut framed = self.part(text, start, at, at);
         if let Framed::Span { span, .. } = &mut framed {
             span.unread = Some(unread);
         }
-        self.leave_envelope();
         framed
     }
 

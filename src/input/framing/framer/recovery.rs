@@ -31,8 +31,9 @@ impl Framer {
             None if ahead == Ahead::Nothing => text.len(),
             None => return Framed::More,
         };
+        let is_in_line = fault <= end;
         // The rest of a line that holds the whole envelope so far includes its end.
-        let is_end = fault <= end || self.is_cut_before(text, end, fault);
+        let is_end = is_in_line || self.is_cut_before(text, end, fault);
         let ends_envelope = !self.envelope.is_spread && is_end;
         let Some((end, next)) = self.malformed_lines(text, end, ahead, fault) else { return Framed::More };
         self.wasted += (fault - start) as u64;
@@ -43,11 +44,17 @@ impl Framer {
             span.unread = unread;
         }
         self.envelope.last_bytes = 0;
-        self.joint.needs_comma = false;
         self.long_line &= next <= end;
         if ends_envelope {
             self.leave_envelope();
         }
+        // Without a comma after its last bracket, it may have included the end of the array.
+        let malformed = text[start..end].trim_ascii_end();
+        self.joint = Joint {
+            needs_comma: is_in_line && matches!(malformed, [.., b'}' | b']']),
+            comma: malformed.ends_with(b","),
+            line_feed: next > end,
+        };
         framed
     }
 
@@ -234,6 +241,7 @@ impl Framer {
     /// Ends the skip after the line feed at `feed`.
     fn end_skip_with_line(&mut self, feed: usize) -> usize {
         self.end_skip(feed);
+        self.joint.line_feed = true;
         self.long_line = false;
         self.column = 0;
         feed + 1
