@@ -322,9 +322,12 @@ impl Cutter {
         feeds + u64::from(begins_line) - u64::from(ends_line)
     }
 
-    fn close_oversized(&mut self, bytes: Buffer) -> Segment {
+    fn close_oversized(&mut self, mut bytes: Buffer) -> Segment {
         let Some(oversized) = self.oversized.take() else { return self.close_whole(bytes) };
         let Oversized { mut span, bytes: value_bytes, feeds, ends_line, .. } = oversized;
+        if ends_line && bytes.len() as u64 == value_bytes {
+            bytes.pop();
+        }
         let (lines, feeds_before) = (self.lines_begun(feeds, ends_line), span.line);
         (span.start, span.end, span.line) = (0, bytes.len(), 0);
         let segment = Segment {

@@ -239,6 +239,15 @@ proptest! {
     }
 }
 
+#[test]
+fn the_head_of_a_value_that_is_too_long_has_no_line_feed() {
+    for piece in [1, 3, 9] {
+        let (segments, _) = cut(b"4{bze\n", limits(41, 2), &[piece]);
+        let long = segments.iter().find(|segment| segment.oversized.is_some()).unwrap();
+        assert_eq!((&long.bytes[..], long.oversized), (&b"{bze"[..], Some(4)), "{piece}");
+    }
+}
+
 /// Checks the spans of a text, written as `line[index] text`.
 fn check(text: &str, expected: &[&str]) {
     for segment_bytes in [1, 1 << 20] {
