@@ -71,6 +71,11 @@ fn own_words(error: &Error, given: &GivenCommand) -> Option<String> {
             let wanted = example(&argument)?.wanted;
             Some(format!("error: invalid value '{value}' for '{}' ({wanted})", option_of(&argument)))
         }
+        ErrorKind::MissingRequiredArgument => Some(format!("error: '{}' is required", argument(error)?)),
+        ErrorKind::TooManyValues => {
+            let argument = argument(error)?;
+            Some(format!("error: unexpected value '{}' for '{}'", value(error)?, option_of(&argument)))
+        }
         _ => None,
     }
 }
@@ -80,7 +85,7 @@ fn remedy(error: &Error, given: &GivenCommand) -> Option<String> {
     match error.kind() {
         ErrorKind::UnknownArgument => {
             let option = argument(error)?;
-            needless(&option, given).or_else(|| owners(&option, given))
+            negative(&option).or_else(|| needless(&option, given)).or_else(|| owners(&option, given))
         }
         ErrorKind::InvalidSubcommand => {
             context(error, ContextKind::InvalidSubcommand).and_then(|word| file(&word))
@@ -240,6 +245,12 @@ fn whole_number(text: &str) -> Option<String> {
     is_whole.then(|| format!("{number:.0}"))
 }
 
+/// The advice for a value such as -90d, which looks like an option.
+fn negative(option: &str) -> Option<String> {
+    let is_negative = option.strip_prefix('-')?.starts_with(|letter: char| letter.is_ascii_digit());
+    is_negative.then(|| "numbers and ages have no sign, so remove the '-'".to_owned())
+}
+
 fn needless(option: &str, given: &GivenCommand) -> Option<String> {
     let found = NEEDLESS.iter().find(|(path, name, _)| *path == given.path && *name == option);
     found.map(|(_, _, why)| (*why).to_owned())
@@ -250,6 +261,9 @@ fn owners(option: &str, given: &GivenCommand) -> Option<String> {
     let name = option.strip_prefix("--")?;
     let mut commands = Vec::new();
     collect_owners(&Cli::command(), name, "aegis-kills", &mut commands);
+    // Before the command, or between `schema` and `apply`, no option of the command is known.
+    let is_too_early = commands.iter().any(|path| path.starts_with(&given.path));
+    commands.retain(|path| !is_too_early || path.starts_with(&given.path));
     let (last, others) = commands.split_last()?;
     let quoted = |path: &String| format!("'{path}'");
     let last_quoted = quoted(last);
@@ -258,8 +272,6 @@ fn owners(option: &str, given: &GivenCommand) -> Option<String> {
     } else {
         format!("{} and {last_quoted}", others.iter().map(quoted).collect::<Vec<_>>().join(", "))
     };
-    // Before the command, or between `schema` and `apply`, no option of the command is known.
-    let is_too_early = commands.iter().any(|path| path.starts_with(&given.path));
     Some(if is_too_early {
         format!("'{option}' is an option of {named}; put it after the command")
     } else {

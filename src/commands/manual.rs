@@ -42,8 +42,9 @@ pub(crate) fn manual(args: &ManArgs) -> Result<ExitStatus, CommandError> {
 }
 
 fn write_pages(root: &Command, directory: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(directory)
-        .with_context(|| format!("cannot create the directory {}", directory.display()))?;
+    fs::create_dir_all(directory).with_context(|| {
+        format!("cannot create the directory {}\nhint: choose another one with --dir", directory.display())
+    })?;
     let names = root.get_subcommands().map(Command::get_name).filter(|name| *name != "help");
     for command in [None].into_iter().chain(names.map(Some)) {
         let path = directory.join(file_name(command));

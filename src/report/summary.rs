@@ -281,8 +281,10 @@ impl Summary {
     fn account(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = &self.counts;
         let unfinished = match (self.dry_run, self.status) {
-            // Some of them were not examined.
-            (true, RunStatus::Interrupted | RunStatus::RejectLimit) => "not rejected so far",
+            // Some of them were not examined, or are rejects that could not be written.
+            (true, RunStatus::Interrupted | RunStatus::RejectLimit | RunStatus::Failed) => {
+                "not rejected so far"
+            }
             (true, _) => "can be loaded",
             (false, _) => "unfinished",
         };

@@ -28,8 +28,10 @@ impl fmt::Display for Listen {
 
 /// Parses a host and a port. A bare port binds to 127.0.0.1.
 pub(crate) fn listen(text: &str, is_variable: bool) -> Result<Listen, String> {
-    let wanted =
-        || "expected an address and port such as 127.0.0.1:8080 or [::1]:8080, or a bare port".to_owned();
+    let wanted = || {
+        "expected an address and port such as 127.0.0.1:8080 or [::1]:8080, or a bare port up to 65535"
+            .to_owned()
+    };
     let listen = |host: &str, port, name| Listen { host: host.to_owned(), port, name, is_variable };
     if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
         return Ok(listen("127.0.0.1", port, None));

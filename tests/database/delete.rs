@@ -300,7 +300,7 @@ fn a_missing_privilege_for_delete_is_named() {
     let ended = program().expect(7).says(&["lacks SELECT or DELETE", "kill_load_segment", "kill_load_file"]);
     assert_eq!(count(&database, "kill_event"), 30);
     // The statement in the hint works unchanged.
-    let (_, grant) = ended.stderr.split_once("can run: ").expect("a statement");
+    let (_, grant) = ended.stderr.split_once("as the owner: ").expect("a statement");
     client.batch_execute(grant.lines().next().expect("a line")).expect("the owner may");
     check(&program().expect(0), &[("deleted", 30)]);
     client.batch_execute(&format!("drop owned by {role}; drop role {role}")).expect("it goes");

@@ -224,7 +224,12 @@ fn check_installer(work: &Workplace, archive: &str) {
     succeeded(&script.output_in_time().expect("a script"));
     let home = work.path().join("other home");
     let install = || work.other_program("sh", &["one/install.sh", "--prefix", "other home/.local"]);
+    // An existing directory keeps its mode.
+    let share = home.join(".local/share");
+    fs::create_dir_all(&share).expect("a directory");
+    fs::set_permissions(&share, fs::Permissions::from_mode(0o700)).expect("a mode");
     let ended = install().expect(0);
+    assert_eq!(fs::metadata(&share).expect("a directory").permissions().mode() & 0o777, 0o700);
     let installed = home.join(".local/bin/aegis-kills");
     let line = format!("installed aegis-kills {VERSION}");
     assert!(ended.stdout.starts_with(&line) && ended.stdout.contains("hint: put it on PATH: "), "{ended:?}");

@@ -59,7 +59,7 @@ fn a_load_survives_a_restart_of_a_minute_at_the_default_settings() {
     let dump = generated(600, 71, 0.0);
     work.write("dump.ndjson", &dump);
     let program = work.load(&database, &["dump.ndjson"]).segment_bytes(32 << 10);
-    meanwhile(program, |ended| {
+    let ended = meanwhile(program, |ended| {
         steps(&database, 30, ended);
         assert!(!ended(), "there is more to load");
         cluster.stop();
@@ -69,6 +69,7 @@ fn a_load_survives_a_restart_of_a_minute_at_the_default_settings() {
     })
     .expect(0)
     .says(&["; retrying for ", "database reachable again after "]);
+    assert!(!ended.stderr.contains("still waiting"), "{}", ended.stderr);
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
 }
 

@@ -12,6 +12,7 @@ use crate::database::session::deadline::{Deadline, Waited};
 use crate::error_chain::{in_full, with_note};
 use crate::sync::channel::{Receiver, Sender, bounded};
 use crate::sync::{Mutex, lock};
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -169,8 +170,16 @@ impl AvailabilityGate {
         lock(&self.state).success.elapsed()
     }
 
+    /// Logs that a caller has waited for a connection since `since` and continues, unless an outage is the reason, which
+    /// is logged already.
+    pub(crate) fn log_wait(&self, since: Instant, error: &(dyn Error + 'static)) {
+        if self.away().is_none() {
+            log::warn!("still waiting, {}: {}", self.reason_to_wait(since), in_full(error));
+        }
+    }
+
     /// Why a caller that has waited for a connection since `since` continues to wait, for the log.
-    pub(crate) fn reason_to_wait(&self, since: Instant) -> String {
+    fn reason_to_wait(&self, since: Instant) -> String {
         // The time of the start of the gate is no success, and before `since`.
         let success = lock(&self.state).success;
         if success >= since {

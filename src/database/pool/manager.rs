@@ -208,7 +208,7 @@ impl DatabaseManager {
                     if gate.idle() >= gate.away_timeout() {
                         return Err(DatabaseError::NoneFree(error));
                     }
-                    log::warn!("still waiting, {}: {}", gate.reason_to_wait(since), in_full(&error));
+                    gate.log_wait(since, &error);
                 }
                 result => return result,
             }

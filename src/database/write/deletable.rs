@@ -98,7 +98,9 @@ pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerCo
         refuse(message)?;
     }
     if let Some(remedy) = &catalog.read_only {
-        refuse(format!("default_transaction_read_only is on for this role or database\nhint: run {remedy}"))?;
+        refuse(format!(
+            "default_transaction_read_only is on for this role or database\nhint: run: {remedy}"
+        ))?;
     }
     let table_schema = if catalog.columns("kill_load_run").contains_key("table_schema") {
         "run.table_schema"
@@ -140,8 +142,8 @@ fn refuse_without_privileges(client: &mut Client, tables: &[String]) -> Result<(
     let (role, quoted, lacking): (String, String, String) =
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     Err(StoreError::refused(format!(
-        "the role {role} lacks SELECT or DELETE on {lacking}\nhint: their owner can run: GRANT SELECT, DELETE ON \
-         {lacking} TO {quoted}"
+        "the role {role} lacks SELECT or DELETE on {lacking}\nhint: run in psql as the owner: GRANT SELECT, DELETE \
+         ON {lacking} TO {quoted}"
     ))
     .into())
 }

@@ -197,7 +197,7 @@ impl PostgresStore {
                 (error, format!("; missing indexes: {}", missing.join(", ")))
             }
             Ok(built) => return Some(built),
-            Err(error) => (error, String::new()),
+            Err(error) => (error, "; indexes may be missing".to_owned()),
         };
         let remedy = if is_missing_privilege(&error) {
             format!("run {}", self.owner_apply)

@@ -153,7 +153,8 @@ function progress(status) {
   const facts = [total ? `${bytes(read)} of ${bytes(total)} read` : `${bytes(read)} read`];
   if (total) facts.push(`${Math.min(100, Math.floor(100 * read / total))} %`);
   if (status.bytes_uncompressed > read) facts.push(`${bytes(status.bytes_uncompressed)} of text`);
-  if (status.seconds_left !== null) facts.push(`about ${time(status.seconds_left)} left`);
+  const left = status.seconds_left;
+  if (left !== null) facts.push(`about ${left < 10 ? `${Math.max(1, left)} s` : time(left)} left`);
   write(byId('bytes'), facts.join(' · '));
   const mean = (value) => value / Math.max(status.elapsed_seconds, .001);
   /* Without a database, an event is settled when it is read. */

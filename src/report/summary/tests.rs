@@ -237,6 +237,7 @@ fn the_first_line_is_the_outcome_and_the_last_a_command() {
         (RunStatus::Rejects, "  can be loaded\n"),
         (RunStatus::Interrupted, "  not rejected so far\n"),
         (RunStatus::RejectLimit, "  not rejected so far\n"),
+        (RunStatus::Failed, "  not rejected so far\n"),
     ] {
         let text = unfinished(dry(status)).to_string();
         assert!(text.contains(what), "{text}");
