@@ -31,7 +31,7 @@ fn wrong_arguments_are_named() {
         (&["load", "--watch"], &["'--watch' is an option of 'aegis-kills health'"]),
         (
             &["--server", "europe", "load"],
-            &["'aegis-kills load', 'aegis-kills verify' and 'aegis-kills delete'", "after the command"],
+            &["'--server' is an option of 'aegis-kills load'; put it after the command"],
         ),
         (&["load", "--server", "mars"], &["--server", "'mars'", "americas, europe, asia"]),
         (&["load", "--rejects", "dump.ndjson", "dump.ndjson"], &["--rejects", "dump.ndjson", "another file"]),
