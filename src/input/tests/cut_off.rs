@@ -206,3 +206,17 @@ fn the_bytes_of_members_that_were_not_read_are_noted() {
     let unread = format!("4[1]/1e ({} unread)", beside.len());
     check_spans("e.d", &text, 60, &["2[0]/2 {\"a\":1}", &unread, "4 {\"e\":[{}]}"]);
 }
+
+/// The members after the events of an envelope that is too long to hold: in one of them a string or a key has no end.
+#[test]
+fn an_envelope_without_an_end_is_unclosed() {
+    for rest in [r#""last":" 0 }"#, r#""last }"#, r#""last": "#, r#""last": {"a"#] {
+        let text = format!("{{\"d\":{{\"e\":[{{\"a\":1}}]}},\"c\":\"{}\",{rest}", "c".repeat(300));
+        for piece in [1, 7, text.len()] {
+            let (segments, is_open) = cut_at(text.as_bytes(), Some(&path("d.e")), limits(1, 20), &[piece]);
+            assert!(is_open, "{rest} {piece}");
+            let values = segments.iter().flat_map(|segment| segment.spans.iter().flatten()).count();
+            assert_eq!(values, 1, "{rest} {piece}");
+        }
+    }
+}

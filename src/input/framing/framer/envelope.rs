@@ -226,7 +226,7 @@ impl Framer {
             Some(b'"') => match MemberHead::of(window, at) {
                 MemberHead::Value(key, value) => self.begin_member(text, key, value),
                 MemberHead::Open if is_full => self.malformed(at, at),
-                MemberHead::Open if ahead == Ahead::Nothing => return Some(Framed::End),
+                MemberHead::Open if ahead == Ahead::Nothing => return Some(self.pass_rest(text)),
                 MemberHead::Open => return Some(Framed::More),
                 MemberHead::Malformed(fault) => self.malformed(at, fault),
             },
@@ -345,7 +345,7 @@ impl Framer {
                     let waits = *may_be_note;
                     self.aside = Some(aside);
                     if ahead == Ahead::Nothing {
-                        return Some(Framed::End);
+                        return Some(self.pass_rest(text));
                     }
                     let last = text.len().saturating_sub(1).max(self.start);
                     let blank = if waits { None } else { self.pass_to(text, last) };

@@ -28,6 +28,11 @@ impl Framer {
         Some(self.blank(text, end))
     }
 
+    /// Passes the rest of the text of an envelope without an end.
+    pub(crate) fn pass_rest(&mut self, text: &[u8]) -> Framed {
+        self.pass_to(text, text.len()).unwrap_or(Framed::End)
+    }
+
     fn blank(&mut self, text: &[u8], end: usize) -> Framed {
         let span = Span { start: self.start, end, line: self.lines, ..Span::default() };
         self.move_to(text, end);
