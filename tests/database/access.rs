@@ -147,7 +147,7 @@ fn missing_privileges_are_reported() {
         place.change(change);
         place.is_unhealthy(words);
         if change.starts_with("drop table") {
-            let command = place.remedy("in a shell as the owner: ");
+            let command = place.remedy("in a shell as the owner, with the owner's login in DATABASE_URL: ");
             let shell = place.work.other_program("bash", &["-c", &command]);
             shell.env("DATABASE_URL", &place.database.url()).expect(0);
         }
@@ -164,8 +164,9 @@ fn missing_tables_and_privileges_have_one_hint() {
         "drop table kill_loot; revoke create on schema public from public; revoke insert on kill_event from ROLE",
     );
     let remedy = place.remedy("in psql as the owner: ");
-    let (statement, command) = remedy.split_once("; then in a shell as the owner: ").expect("a command");
+    let (statement, command) = remedy.split_once("; then in a shell as the owner, ").expect("a command");
     assert_eq!(statement, format!("GRANT INSERT ON public.kill_event TO {}", place.role));
+    assert!(command.starts_with("with the owner's login in DATABASE_URL: "), "{command}");
     assert!(command.ends_with(" schema apply"), "{command}");
 }
 
