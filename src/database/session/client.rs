@@ -134,8 +134,7 @@ const FREE_NAMES: &str = r"DO $$ DECLARE left_behind text; BEGIN
 END $$";
 
 /// Queries the process id of the backend, and the name of the session if it came with the login. A pooler sets the
-/// name later, or logs in with its own. Also queries whether the role, the database or the options of the login are
-/// read-only by default.
+/// name later, or logs in with its own. Also queries whether the login, the role or the database is read-only by default.
 const SESSION_QUERY: &str = "SELECT pg_backend_pid(),
        max(setting) FILTER (WHERE name = 'application_name' AND source = 'client'),
        bool_or(setting = 'on') FILTER (WHERE name = 'default_transaction_read_only' AND source LIKE ANY ('{user,database%,client}'))
