@@ -248,7 +248,7 @@ fn a_read_only_role_is_no_outage() {
     place.run(&["verify", "dump.ndjson"]).expect(0);
 }
 
-/// Without DATABASE_AWAY_TIMEOUT, because a retry would not help.
+/// Without `DATABASE_AWAY_TIMEOUT`, because a retry would not help.
 #[test]
 fn a_read_only_login_is_no_outage() {
     let place = Place::new();
