@@ -118,6 +118,7 @@ fn the_owner_of_a_table_with_forced_policies_gets_the_statement() {
     );
     place.is_unhealthy("NO FORCE ROW LEVEL SECURITY");
     place.run(&["verify", "dump.ndjson"]).expect(7).says(&["NO FORCE ROW LEVEL SECURITY for the table"]);
+    place.run(&["load", "dump.ndjson"]).expect(7).says(&["NO FORCE ROW LEVEL SECURITY"]);
     let health = place.run(&["health"]).expect(6).stdout;
     let statement = health.split_once("after this statement: ").and_then(|(_, rest)| rest.lines().next());
     place.change(statement.unwrap_or_else(|| panic!("no statement in {health}")));

@@ -104,7 +104,7 @@ fn verify_and_delete_name_the_missing_label_of_their_server() {
 const UNRELIABLE: [(&str, &[&str]); 14] = [
     (
         "alter table kill_event set unlogged",
-        &["kill_event is unlogged", "hint: run in psql as the owner: ALTER TABLE", "--force"],
+        &["kill_event is unlogged", "hint: run in psql as the owner: ALTER TABLE", "--on-conflict update"],
     ),
     ("alter table kill_loot set unlogged", &["kill_loot is unlogged"]),
     (

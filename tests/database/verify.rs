@@ -76,6 +76,32 @@ fn the_suggested_load_into_unlogged_tables_works() {
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
 }
 
+/// A crash empties only the unlogged tables, so that events can lack only their child rows.
+#[test]
+fn the_reload_that_a_load_suggests_restores_unlogged_tables() {
+    let work = Workplace::new();
+    let dump = generated(20, 45, 0.0);
+    work.write("dump", &dump);
+    for tables in
+        [&["kill_loot"][..], &["kill_player", "kill_loot"], &["kill_event"], &["kill_event", "kill_player"]]
+    {
+        let database = Cluster::shared().database("unlogged");
+        work.load(&database, &["dump"]).expect(0);
+        for table in tables {
+            let crash = format!("alter table {table} set unlogged; truncate {table}");
+            database.client().batch_execute(&crash).expect("an empty table");
+        }
+        let failed = work.load(&database, &["dump"]).expect(7).summary();
+        let (_, hint) = failed.error().split_once("run in psql as the owner: ").expect("statements");
+        let (statements, options) =
+            hint.split_once("; after a crash, reload the dumps with ").expect("options");
+        database.client().batch_execute(statements).expect("the owner may");
+        let options: Vec<&str> = options.split_whitespace().collect();
+        work.load(&database, &[&options[..], &["dump"]].concat()).expect(0);
+        assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+    }
+}
+
 #[test]
 fn missing_events_are_reported_by_id() {
     let database = Cluster::shared().database("missing");

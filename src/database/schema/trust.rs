@@ -208,8 +208,8 @@ pub(crate) fn distrust(found: &[FoundObject], tables: &[Table], role: &str) -> (
     if !secured.is_empty() {
         misfits.push(format!("row-level security hides rows of {} from the role {role}", secured.join(", ")));
         remedies.push(format!(
-            "use another role that owns the tables or has BYPASSRLS, or run in psql as a superuser: ALTER ROLE {role} \
-             BYPASSRLS"
+            "run in psql as a superuser: ALTER ROLE {role} BYPASSRLS; or use the owner of the tables, for whom forced \
+             policies must be lifted with ALTER TABLE … NO FORCE ROW LEVEL SECURITY"
         ));
     }
     let unlogged = unlogged(found, tables);
@@ -243,7 +243,11 @@ pub(crate) fn unlogged_faults(tables: &BTreeSet<(String, String)>) -> String {
 
 /// The hint about unlogged tables of events.
 pub(crate) fn unlogged_remedy(tables: &BTreeSet<(String, String)>) -> String {
-    format!("run in psql as the owner: {}; after a crash, reload the dumps with --force", set_logged(tables))
+    let statements = set_logged(tables);
+    // A crash can have emptied only the tables of child rows. With --force alone their events are duplicates.
+    format!(
+        "run in psql as the owner: {statements}; after a crash, reload the dumps with --on-conflict update"
+    )
 }
 
 /// The statements that make tables logged.
