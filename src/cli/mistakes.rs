@@ -66,12 +66,12 @@ fn own_words(error: &Error, given: &GivenCommand) -> Option<String> {
         ErrorKind::InvalidValue if value(error)?.is_empty() => {
             let argument = argument(error)?;
             let option = option_of(&argument);
-            let wanted = example(&argument)?.wanted;
+            let wanted = example(&argument)?.wanted();
             Some(format!("error: a value is required for '{option}' ({wanted})"))
         }
         ErrorKind::ValueValidation => {
             let (argument, value) = (argument(error)?, value(error)?);
-            let wanted = example(&argument)?.wanted;
+            let wanted = example(&argument)?.wanted();
             Some(format!("error: invalid value '{value}' for '{}' ({wanted})", option_of(&argument)))
         }
         ErrorKind::MissingRequiredArgument => Some(format!("error: '{}' is required", argument(error)?)),

@@ -1,12 +1,11 @@
 //! `man` and `completions`: writes the manual pages and completion scripts.
 
+use crate::cli::value_examples::possible_values;
 use crate::cli::{Cli, ManArgs};
 use crate::commands::common::output::write_output;
 use crate::commands::manual_page::{file_name, page};
 use crate::error::CommandError;
-use crate::event::server::Server;
 use crate::exit::ExitStatus;
-use crate::layout::Layout;
 use crate::settings::check_path;
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
@@ -58,26 +57,20 @@ fn write_pages(root: &Command, directory: &Path) -> anyhow::Result<()> {
 /// Adds the possible values of options, for completion, and that the other values are no files. The settings check
 /// values, because variables need the same checks.
 fn with_values(command: Command) -> Command {
-    let servers = Server::ALL.map(Server::name);
-    let layouts = Layout::ALL.map(Layout::name);
     let command = command.mut_args(|argument| {
-        let values: &[&'static str] = match argument.get_id().as_str() {
-            "server" => &servers,
-            "layout" => &layouts,
-            "nul" => &["reject", "strip", "replace"],
-            "on_conflict" => &["skip", "update"],
-            "distributed" => &["citus"],
-            "battle" => &["from-name"],
-            // The scripts would offer files.
-            _ if !argument.is_positional()
-                && argument.get_action().takes_values()
-                && argument.get_value_hint() == ValueHint::Unknown =>
-            {
-                return argument.value_hint(ValueHint::Other);
-            }
-            _ => return argument,
+        let values = match argument.get_long() {
+            // Or a number.
+            Some("battle") => vec!["from-name"],
+            Some(option) => possible_values(option),
+            None => return argument,
         };
-        argument.value_parser(PossibleValuesParser::new(values))
+        if !values.is_empty() {
+            return argument.value_parser(PossibleValuesParser::new(values));
+        }
+        // The scripts would offer files.
+        let is_unknown =
+            argument.get_action().takes_values() && argument.get_value_hint() == ValueHint::Unknown;
+        if is_unknown { argument.value_hint(ValueHint::Other) } else { argument }
     });
     command.mut_subcommands(with_values)
 }

@@ -206,7 +206,7 @@ fn an_unhealthy_database_is_checked_every_few_seconds() {
 #[test]
 fn the_log_has_the_documented_messages() {
     let cluster = Cluster::private(&[]);
-    let database = cluster.database("words");
+    let (database, empty) = (cluster.database("words"), cluster.database("no_tables"));
     let work = Workplace::new();
     let load = || work.load(&database, &[]);
     load().args(&["-v"]).expect(0).says(&[
@@ -216,8 +216,16 @@ fn the_log_has_the_documented_messages() {
     ]);
     assert_eq!(load().expect(0).stderr, "", "unasked nothing is said of what is well");
     let _read_only = ReadOnly::new(&cluster);
-    let program = load().stdin("no event\n").env("DATABASE_AWAY_TIMEOUT", "1s");
-    let ended = program.expect(4).says(&["database read-only: "]);
-    // One cause, once in the log.
-    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    // Also where the load would create the tables.
+    for database in [&database, &empty] {
+        let program = work.load(database, &[]).stdin("no event\n").env("DATABASE_AWAY_TIMEOUT", "1s");
+        let ended = program.expect(4).says(&["database read-only: "]);
+        assert!(
+            ended.stdout.contains("was read-only for ")
+                && ended.stdout.contains("hint: connect to the primary"),
+            "{ended:?}"
+        );
+        // One cause, once in the log.
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    }
 }

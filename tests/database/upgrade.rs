@@ -188,15 +188,15 @@ fn a_role_that_is_not_the_owner_gets_the_upgrade_statements() {
         });
         if layout == "archive" {
             // A load needs no index, and only the owner can create them.
-            let missing = "the index kill_player_guild_deaths is missing: run in a shell as the owner: ";
+            let missing = "the index kill_player_guild_deaths is missing: run in a shell as the owner, with ";
             assert!(healthy.contains(missing), "{healthy}");
-            loaded.says(&["missing indexes: kill_player_guild_deaths", "in a shell as the owner: "]);
+            loaded.says(&["missing indexes: kill_player_guild_deaths", "in a shell as the owner, with "]);
         }
         released.assert_holds(&released.dump);
         client.batch_execute("drop table kill_load_file").expect("the owner may");
         let healthy = health(0);
         assert!(
-            healthy.contains(&format!("kill_load_file is missing, {unused}a shell as the owner: ")),
+            healthy.contains(&format!("kill_load_file is missing, {unused}a shell as the owner, with ")),
             "{healthy}"
         );
         load().expect(0).summary().check(&[("already_loaded", 120), ("files_skipped", 0)]);

@@ -113,6 +113,10 @@ fn stop_request_during_an_outage() {
     cluster.start();
     in_small_steps(&work, &database).expect(0);
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+    let error = "select error from kill_load_run where status = 'failed'";
+    let error: String = database.client().query_one(error, &[]).expect("the stopped run").get(0);
+    // Neither the program nor its host has crashed.
+    assert!(error.ends_with(", or the database could not be written"), "{error}");
 }
 
 #[test]

@@ -258,7 +258,27 @@ fn a_pipe_without_a_reader_is_an_error_at_once() {
     let work = Workplace::new();
     mkfifo(&work.path().join("pipe"), Mode::S_IRUSR | Mode::S_IWUSR).expect("a FIFO");
     let load = work.program(&["load", "--dry-run", "--rejects", "pipe"]).stdin(NO_EVENT);
-    load.expect(1).says(&["the reject file", "pipe", "no program reads this pipe"]);
+    let hint = "hint: start the reader of the pipe before the load, or choose another path with --rejects";
+    load.expect(1).says(&["the reject file 'pipe' cannot be written: no program reads this pipe", hint]);
+}
+
+/// Nobody reads the pipe, so the load would wait for ever, or lose the rejects.
+#[test]
+fn a_pipe_that_appears_during_a_load_is_an_error() {
+    let database = Cluster::shared().database("new_pipe");
+    let work = Workplace::new();
+    let load = work.load(&database, &["--max-rejects", "100%", "--rejects", "pipe"]);
+    let mut running = load.env("KILLS_FLUSH_INTERVAL", "10").start();
+    running.feed(format!("{}\n", small_event(1)).as_bytes());
+    eventually(Duration::from_mins(1), "the load has checked the path", || {
+        let rows = database.client().query_one("select count(*) from kill_event", &[]);
+        rows.is_ok_and(|row| row.get::<_, i64>(0) == 1)
+    });
+    mkfifo(&work.path().join("pipe"), Mode::S_IRUSR | Mode::S_IWUSR).expect("a FIFO");
+    running.feed(NO_EVENT.repeat(5).as_bytes());
+    let summary = running.finish_after_input().expect(1).summary();
+    assert!(summary.error().contains("it has become a pipe since the start"), "{}", summary.error());
+    summary.check(&[("inserted", 1), ("rejected", 0)]);
 }
 
 /// The reader ends once no program writes to the pipe.

@@ -16,6 +16,27 @@ fn assert_untouched(database: &Database<'_>) {
     assert!(rows.expect("rows").is_empty());
 }
 
+/// Opening a FIFO waits for the other end. Only dumps can be pipes.
+#[test]
+fn a_fifo_in_place_of_a_file_is_not_waited_for() {
+    let work = Workplace::new();
+    nix::unistd::mkfifo(&work.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let health = |parameters: &str| {
+        let url = format!("host=127.0.0.1 port=1 user=me dbname=kills {parameters}");
+        work.program(&["health"]).env("DATABASE_URL", &url)
+    };
+    for (parameters, place) in [
+        ("sslmode=verify-full sslrootcert=fifo", "sslrootcert of the database URL"),
+        ("sslmode=verify-full sslrootcert=system", "SSL_CERT_FILE"),
+        ("sslmode=require sslcert=fifo sslkey=fifo", "sslcert of the database URL"),
+    ] {
+        let ended = health(parameters).env("SSL_CERT_FILE", "fifo").expect(2);
+        ended.says(&[&format!("cannot use {place} 'fifo': it is not a regular file")]);
+    }
+    let ended = health("").env("PGPASSFILE", "fifo").expect(6);
+    ended.says(&["the password file fifo is ignored: it is not a regular file"]);
+}
+
 #[test]
 fn invalid_values_are_errors() {
     let work = Workplace::new();

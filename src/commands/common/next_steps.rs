@@ -155,7 +155,7 @@ pub(crate) fn delete_again(args: &DeleteArgs, env: Environment<'_>) -> String {
 #[derive(Debug, Clone)]
 pub(crate) struct SchemaHints {
     apply: String,
-    /// Without the login, as another role runs it.
+    /// In place of [`OWNER_APPLY`]. Without the login, as another role runs it.
     owner_apply: String,
     print: String,
     restore: String,
@@ -171,6 +171,10 @@ impl SchemaHints {
         let typed = |command: &str| of_layout(Typed::new(command, database, env, without_password));
         let restore = format!("{} --server NAME --on-conflict update FILE…", typed("load"));
         let owner_apply = of_layout(Typed::new("schema apply", database, env, without_login));
+        let login = login_variable(database, env)
+            .map(|variable| format!(", with the owner's login in {variable}"))
+            .unwrap_or_default();
+        let owner_apply = format!("in a shell as the owner{login}: {owner_apply}");
         Self { apply: typed("schema apply"), owner_apply, print: typed("schema print"), restore }
     }
 
@@ -182,13 +186,21 @@ impl SchemaHints {
 
     /// Replaces each command in a text of the database module.
     pub(crate) fn fill(&self, text: &str) -> String {
-        let for_owner = OWNER_APPLY.replace(APPLY, &self.owner_apply);
         let filled = |part: &str| {
             part.replace(APPLY, &self.apply).replace(PRINT, &self.print).replace(RESTORE, &self.restore)
         };
         // In parts, because a replaced command may contain the command without options.
-        text.split(OWNER_APPLY).map(filled).collect::<Vec<_>>().join(&for_owner)
+        text.split(OWNER_APPLY).map(filled).collect::<Vec<_>>().join(&self.owner_apply)
     }
+}
+
+/// The variable from which the role comes. The command of the owner cannot omit it.
+fn login_variable(database: &DatabaseArgs, env: Environment<'_>) -> Option<&'static str> {
+    let url = if database.database_url.is_none() { env.get("DATABASE_URL") } else { None };
+    if url.is_some_and(|url| without_login(&url).as_deref() != Some(url.trim())) {
+        return Some("DATABASE_URL");
+    }
+    env.get("PGUSER").map(|_| "PGUSER")
 }
 
 /// A deletion of the events of converted input, for input errors.
@@ -332,6 +344,21 @@ mod tests {
             assert!(command.ends_with(end), "{command}");
         }
         assert!(of_owner.starts_with("run in a shell as the owner: "), "{of_owner}");
+    }
+
+    /// Otherwise the same command would fail again.
+    #[test]
+    fn the_command_for_the_owner_needs_a_login_in_the_variable_of_the_role() {
+        for (name, value, place) in [
+            ("DATABASE_URL", "postgresql://me@db/kills", ", with the owner's login in DATABASE_URL"),
+            ("DATABASE_URL", "postgresql://db/kills", ""),
+            ("PGUSER", "me", ", with the owner's login in PGUSER"),
+        ] {
+            let variables = |wanted: &str| (wanted == name).then(|| value.to_owned());
+            let hints = SchemaHints::new(&DatabaseArgs::default(), None, Environment(&variables));
+            let expected = format!("run in a shell as the owner{place}: {} schema apply", own_program());
+            assert_eq!(hints.fill(&format!("run {OWNER_APPLY}")), expected);
+        }
     }
 
     #[test]

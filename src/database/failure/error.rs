@@ -81,10 +81,10 @@ pub(crate) enum DatabaseError {
          set pool_mode = transaction or session"
     )]
     StatementPooling(#[source] Error),
-    /// A write failed because the role or the database is read-only by default.
+    /// A write failed because the role, the database or the options of the login are read-only by default.
     #[error(
-        "default_transaction_read_only is on for this role or database, so nothing can be written\nhint: \
-         use another role, or run ALTER ROLE or ALTER DATABASE … RESET default_transaction_read_only"
+        "default_transaction_read_only is on, so nothing can be written\nhint: use another role, run ALTER ROLE or ALTER \
+         DATABASE … RESET default_transaction_read_only, or remove it from PGOPTIONS and from the options of the URL"
     )]
     ReadOnlyRole(#[source] Error),
     #[error(
@@ -238,6 +238,7 @@ impl DatabaseError {
             | DatabaseError::TimeoutTooShort(error)
             | DatabaseError::StatementPooling(error)
             | DatabaseError::ReadOnlyRole(error) => error.code().map(SqlState::code),
+            DatabaseError::Described(error) => cause_of::<DatabaseError>(error)?.sqlstate(),
             _ => None,
         }
     }

@@ -43,8 +43,7 @@ impl OutageKind {
     /// The hint of an outage that did not end, where its cause has none.
     pub(crate) fn remedy(self) -> &'static str {
         if self == Self::ReadOnly {
-            "\nhint: connect to the primary, or reset default_transaction_read_only, which the options of the URL and \
-             PGOPTIONS can set, too"
+            "\nhint: connect to the primary, or reset default_transaction_read_only of the server"
         } else {
             ""
         }

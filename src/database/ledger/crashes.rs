@@ -7,8 +7,11 @@
 pub(super) const HAS_SESSION: &str =
     "EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE '%' || id)";
 
-/// The error of a crashed run.
-const CRASHED: &str = "ended without recording its end: the process, the host or the server went down";
+/// The error of a crashed run. It may also have been stopped while the database could not be written.
+const CRASHED: &str = "ended without recording its end: the process or the host went down, or the database could not be written";
+
+/// The pattern of this error and of those of earlier versions.
+const ANY_CRASHED: &str = "ended without recording its end: %";
 
 /// The counts of a segment in its row and in that of its run.
 const COUNTS: [&str; 6] = ["lines", "events", "inserted", "updated", "duplicate", "rejected"];
@@ -26,7 +29,7 @@ pub(super) fn crashed_runs(schema: &str) -> String {
     format!(
         "{} UNION ALL
          SELECT id FROM {schema}.kill_load_run
-         WHERE error = '{CRASHED}' AND finished > now() - interval '1 day' AND id <> $1 AND NOT {HAS_SESSION}
+         WHERE error LIKE '{ANY_CRASHED}' AND finished > now() - interval '1 day' AND id <> $1 AND NOT {HAS_SESSION}
            AND (SELECT max(loaded_at) FROM {schema}.kill_load_segment WHERE run = id) > finished",
         unfinished_runs(schema)
     )
@@ -46,7 +49,7 @@ pub(super) fn mark_crashed_runs(schema: &str) -> String {
                  ON segment.run = marked.id AND segment.loaded_at > coalesce(marked.finished, '-infinity')
                WHERE marked.id = $1 GROUP BY marked.finished) AS found
          WHERE run.id = $1 AND run.finished IS NOT DISTINCT FROM found.finished
-           AND (run.status = 'running' OR run.error = '{CRASHED}')"
+           AND (run.status = 'running' OR run.error LIKE '{ANY_CRASHED}')"
     )
 }
 
@@ -58,6 +61,6 @@ pub(super) fn keep_counts(schema: &str) -> String {
         "UPDATE {schema}.kill_load_run AS run SET segments = run.segments + 1, {added}
          FROM {schema}.kill_load_segment AS segment
          WHERE segment.hash = $1 AND segment.server = $2 AND segment.layout = $3 AND run.id = segment.run
-           AND (run.status = 'running' OR run.error = '{CRASHED}' AND run.finished < segment.loaded_at)"
+           AND (run.status = 'running' OR run.error LIKE '{ANY_CRASHED}' AND run.finished < segment.loaded_at)"
     )
 }

@@ -27,8 +27,8 @@ pub(crate) struct Catalog {
     pub(crate) other_types: Vec<String>,
     /// The tables and the types of their columns.
     pub(crate) objects: Vec<FoundObject>,
-    /// The statement that resets a read-only setting of the role or the database, if there is one. Retrying would not
-    /// help.
+    /// The hint at a read-only setting of the role, the database or the connection's options, if there is one. Retrying
+    /// would not help.
     pub(crate) read_only: Option<String>,
     /// The comment on the ledger.
     pub(crate) comment: Option<String>,
@@ -126,11 +126,12 @@ const OTHER_TYPES: &str = "SELECT pg_catalog.json_agg(own.typname)
     WHERE own.typname = ANY ($4::text[]) AND n.nspname = $1::text AND own.typtype NOT IN ('e', 'd')";
 
 const READ_ONLY: &str =
-    "SELECT CASE source WHEN 'database' THEN format('ALTER DATABASE %I', current_database())
-        WHEN 'database user' THEN format('ALTER ROLE %I IN DATABASE %I', session_user, current_database())
-        ELSE format('ALTER ROLE %I', session_user) END || ' RESET default_transaction_read_only'
+    "SELECT CASE source WHEN 'client' THEN 'remove it from PGOPTIONS and from the options of the URL'
+        ELSE 'use another role, or run: ALTER ' || CASE source WHEN 'database' THEN format('DATABASE %I', current_database())
+          WHEN 'database user' THEN format('ROLE %I IN DATABASE %I', session_user, current_database())
+          ELSE format('ROLE %I', session_user) END || ' RESET default_transaction_read_only' END
     FROM pg_settings WHERE name = 'default_transaction_read_only' AND setting = 'on'
-      AND source IN ('user', 'database', 'database user')";
+      AND source IN ('user', 'database', 'database user', 'client')";
 
 const USES_FILES: &str = "SELECT has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
         AND has_table_privilege(oid, 'UPDATE')

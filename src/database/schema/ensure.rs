@@ -127,10 +127,8 @@ impl WantedTables {
         // Nothing is created next to incompatible tables: the user may want another schema.
         self.refuse_misfits(&catalog, self.distribution, Lack::Added)?;
         if let Some(remedy) = &catalog.read_only {
-            let what = format!(
-                "default_transaction_read_only is on for this role or database, so nothing can be written\nhint: use \
-                 another role, or run: {remedy}"
-            );
+            let what =
+                format!("default_transaction_read_only is on, so nothing can be written\nhint: {remedy}");
             return Err(StoreError::refused(what).into());
         }
         if self.distribution == Distribution::Citus {

@@ -134,10 +134,10 @@ const FREE_NAMES: &str = r"DO $$ DECLARE left_behind text; BEGIN
 END $$";
 
 /// Queries the process id of the backend, and the name of the session if it came with the login. A pooler sets the
-/// name later, or logs in with its own. Also queries whether the role or the database is read-only by default.
+/// name later, or logs in with its own. Also queries whether the login, the role or the database is read-only by default.
 const SESSION_QUERY: &str = "SELECT pg_backend_pid(),
        max(setting) FILTER (WHERE name = 'application_name' AND source = 'client'),
-       bool_or(setting = 'on') FILTER (WHERE name = 'default_transaction_read_only' AND source LIKE ANY ('{user,database%}'))
+       bool_or(setting = 'on') FILTER (WHERE name = 'default_transaction_read_only' AND source LIKE ANY ('{user,database%,client}'))
      FROM pg_settings WHERE name IN ('application_name', 'default_transaction_read_only')";
 
 /// Overrides the time-out and the path of the role or the database for the following statements. The next client of a
@@ -154,7 +154,7 @@ pub(crate) struct Client {
     pid: Option<i32>,
     kept: KeptStatements,
     notices: Notices,
-    /// Whether the role or the database is read-only by default.
+    /// Whether the role, the database or the options of the login are read-only by default.
     is_read_only: bool,
     /// Whether the session's own search path is set, which users of the client library's connection expect.
     has_session_path: bool,
@@ -189,7 +189,7 @@ impl Client {
         })
     }
 
-    /// Whether `error` means that the role or the database is read-only by default.
+    /// Whether `error` means that the role, the database or the options of the login are read-only by default.
     pub(crate) fn is_refused_as_read_only(&self, error: &Error) -> bool {
         self.is_read_only && error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
     }

@@ -98,9 +98,7 @@ pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerCo
         refuse(message)?;
     }
     if let Some(remedy) = &catalog.read_only {
-        refuse(format!(
-            "default_transaction_read_only is on for this role or database\nhint: run: {remedy}"
-        ))?;
+        refuse(format!("default_transaction_read_only is on, so nothing can be deleted\nhint: {remedy}"))?;
     }
     let table_schema = if catalog.columns("kill_load_run").contains_key("table_schema") {
         "run.table_schema"

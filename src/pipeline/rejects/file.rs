@@ -88,6 +88,9 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "free space, or choose a path on another disk with --rejects"
         }
+        io::ErrorKind::BrokenPipe => {
+            "start the reader of the pipe before the load, or choose another path with --rejects"
+        }
         _ => "choose another path with --rejects",
     }
 }
@@ -153,10 +156,11 @@ impl RejectFile {
         }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let left = bytes_max.saturating_sub(self.written.load(Ordering::Relaxed));
+        let append_to =
+            |file: &mut File| append_whole(file, aborted, |file| append(file, batch, reasons, left, aborted));
         let result = match &mut *file {
-            Some(file) => append_whole(file, batch, reasons, left, aborted),
-            none => reject_place::open(&self.path)
-                .and_then(|opened| append_whole(none.insert(opened), batch, reasons, left, aborted)),
+            Some(file) => append_to(file),
+            none => reject_place::open(&self.path).and_then(|opened| append_to(none.insert(opened))),
         };
         let Appended { rejects, bytes } = result.map_err(|source| self.error("written", source))?;
         self.written.fetch_add(bytes, Ordering::Relaxed);
@@ -192,17 +196,16 @@ impl RejectFile {
     }
 }
 
-/// Appends all or nothing, so that a full disk leaves no partial line. Two loads that share a file wait for each other.
+/// Lets `append` append all or nothing, so that a full disk leaves no partial line. Two loads that share a file wait for
+/// each other.
 fn append_whole(
     file: &mut File,
-    batch: &Prepared,
-    reasons: &Reasons,
-    bytes_max: u64,
     aborted: &Receiver<()>,
+    append: impl FnOnce(&mut File) -> io::Result<Appended>,
 ) -> io::Result<Appended> {
     let locked = lock(file, aborted, LOCK_MAX)?;
     let end = file.metadata()?.len();
-    let result = end_partial_line(file, end).and_then(|()| append(file, batch, reasons, bytes_max, aborted));
+    let result = end_partial_line(file, end).and_then(|()| append(file));
     if result.is_err() && file.set_len(end).is_err() {
         log::warn!("the last line of the reject file may be incomplete");
     }

@@ -18,13 +18,15 @@ const PRIVATE: u32 = 0o600;
 pub(crate) fn check(path: &Path) -> io::Result<Option<File>> {
     let place = OutputPlace::of(path)?;
     match place.metadata() {
-        Ok(_) => {
+        Ok(found) => {
             // Opening detects more than the mode shows, such as a directory or a read-only file system. O_NONBLOCK avoids
             // waiting for the reader of a pipe.
             let mut options = OpenOptions::new();
             options.append(true).custom_flags(O_NONBLOCK | place.open_flags());
             let file = options.open(&place.path).map_err(|error| match error.raw_os_error() {
-                Some(ENXIO) => io::Error::other("no program reads this pipe"),
+                Some(ENXIO) if found.file_type().is_fifo() => {
+                    io::Error::new(io::ErrorKind::BrokenPipe, "no program reads this pipe")
+                }
                 _ => error,
             })?;
             let found = file.metadata()?;
@@ -45,7 +47,7 @@ pub(crate) fn check(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// Creates the file with mode 0600, or opens an existing one for appending. Syncs its directory, so that its name survives a
-/// power failure. A killed run may have created an existing one without that.
+/// power failure. A killed run may have created an existing one without that. [`check`] opens pipes.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let options = || OpenOptions::new().read(true).append(true).mode(PRIVATE).clone();
     let place = OutputPlace::of(path)?;
@@ -58,10 +60,19 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // The file may have appeared since the check.
             let place = OutputPlace::of(path)?;
-            let file = options().create(true).custom_flags(place.open_flags()).open(&place.path)?;
+            let flags = O_NONBLOCK | place.open_flags();
+            let file = options().create(true).custom_flags(flags).open(&place.path)?;
             place.check_opened(&file)?;
-            // A device or a pipe stores nothing.
-            if file.metadata()?.is_file() {
+            let kind = file.metadata()?.file_type();
+            // The load itself would count as its reader, because it is open for reading, too.
+            if kind.is_fifo() {
+                return Err(io::Error::new(
+                    io::ErrorKind::BrokenPipe,
+                    "it has become a pipe since the start",
+                ));
+            }
+            // A device stores nothing.
+            if kind.is_file() {
                 sync_directory(directory(&place.path))?;
             }
             Ok(file)

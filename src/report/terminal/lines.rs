@@ -151,7 +151,7 @@ fn account(figures: &RunSnapshot) -> Vec<LinePiece> {
         RunTask::Delete => add(0, "deleted", figures.deleted),
     }
     add(1, "missing", figures.missing);
-    // The stored version of an event can be in a later part of the dumps.
+    // A later version of the event in the dumps can be the stored one.
     add(2, "possibly different", figures.different);
     add(3, "updated", counts.updated);
     add(4, "duplicate", counts.duplicate);

@@ -250,6 +250,11 @@ fn roots(authorities: &Authorities, place: &str) -> Result<Vec<CertificateDer<'s
     match authorities {
         Authorities::File(path) => certificates(path, place),
         Authorities::System => {
+            // The library would wait for the writer of a FIFO.
+            let variable = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+            if let Some(path) = variable.filter(|path| path.exists()) {
+                contents(&path, "SSL_CERT_FILE")?;
+            }
             let found = rustls_native_certs::load_native_certs();
             if found.certs.is_empty() {
                 let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();

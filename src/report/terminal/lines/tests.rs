@@ -281,7 +281,8 @@ fn a_verification_and_a_deletion_have_their_own_counts() {
     let counts = Counts { events: 1000, ..Counts::default() };
     let base = RunSnapshot { counts, retries: 0, ..figures() };
     let verify = RunSnapshot { task: RunTask::Verify, missing: 3, different: 1, ..base.clone() };
-    assert_eq!(lines(&verify, &pace(), None, 80).account, "compared 1,000  missing 3  possibly different 1");
+    let account = "compared 1,000  missing 3  possibly different 1";
+    assert_eq!(lines(&verify, &pace(), None, 80).account, account);
     let delete = RunSnapshot { task: RunTask::Delete, deleted: 990, ..base.clone() };
     assert_eq!(lines(&delete, &pace(), None, 80).account, "deleted 990");
     // A stop request leaves them nothing to write.
