@@ -70,7 +70,7 @@ Exit codes:
 pub(crate) const GENERATE: &str = "\
 Examples:
   aegis-kills generate --events 20000 > dump.ndjson
-  aegis-kills generate --events 1000 --seed 7 | aegis-kills load --server europe --embedded ~/kills";
+  aegis-kills generate --events 1000 --seed 7 | aegis-kills load --server americas --embedded ~/kills";
 
 pub(crate) const COMPLETIONS: &str = "\
 Install, then start a new shell. bash with the package bash-completion:

@@ -1,6 +1,6 @@
 //! Errors in the arguments, in the two lines of all errors of this program: the error, then a hint.
 //!
-//! Invariant: each hint has something to write or to remove, not only a reference to the help.
+//! Invariant: each hint has something to write, to remove or to run.
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +19,9 @@ const NEEDLESS: [(&str, &str, &str); 3] = [
     ("aegis-kills verify", "--reread", "verify reads every file, so remove --reread"),
     ("aegis-kills verify", "--dry-run", "verify writes nothing, so remove --dry-run"),
 ];
+
+/// Options of psql that name the database.
+const OF_PSQL: [&str; 7] = ["-U", "-d", "--host", "--port", "--user", "--username", "--dbname"];
 
 /// The text of an error in these arguments: the error in one line, then what to write instead.
 pub(crate) fn in_two_lines(error: &Error, arguments: &[String]) -> String {
@@ -85,11 +88,14 @@ fn remedy(error: &Error, given: &GivenCommand) -> Option<String> {
     match error.kind() {
         ErrorKind::UnknownArgument => {
             let option = argument(error)?;
-            negative(&option).or_else(|| needless(&option, given)).or_else(|| owners(&option, given))
+            negative(&option)
+                .or_else(|| needless(&option, given))
+                .or_else(|| version(&option))
+                .or_else(|| given.database(&option))
+                .or_else(|| owners(&option, given))
         }
-        ErrorKind::InvalidSubcommand => {
-            context(error, ContextKind::InvalidSubcommand).and_then(|word| file(&word))
-        }
+        ErrorKind::InvalidSubcommand => context(error, ContextKind::InvalidSubcommand)
+            .and_then(|word| version(&word).or_else(|| file(&word))),
         ErrorKind::InvalidValue if value(error)?.is_empty() => {
             let argument = argument(error)?;
             Some(format!("add one, such as: {}", with_example(&argument, example(&argument)?)))
@@ -147,7 +153,12 @@ impl GivenCommand {
         match error.kind() {
             ErrorKind::InvalidSubcommand => {
                 let names: Vec<&str> = self.command.get_subcommands().map(Command::get_name).collect();
-                Some(format!("use one of {}", names.join(", ")))
+                // `help load WORD`: the command that was found has no subcommands.
+                Some(if names.is_empty() {
+                    format!("run: {} --help", self.path)
+                } else {
+                    format!("use one of {}", names.join(", "))
+                })
             }
             ErrorKind::UnknownArgument => {
                 let unknown = argument(error)?;
@@ -163,17 +174,34 @@ impl GivenCommand {
         }
     }
 
-    /// The options of the command, in place of an unknown one.
+    /// The options of the command, in place of an unknown one. A command that takes files has too many for a line.
     fn options(&self, unknown: &str) -> String {
+        let path = &self.path;
+        if self.command.get_arguments().any(|argument| argument.get_id() == "files") {
+            let file = if Path::new(unknown).exists() {
+                format!("for the file of this name, write ./{unknown}")
+            } else {
+                "file names need no option".to_owned()
+            };
+            return format!("list the options with: {path} --help; {file}");
+        }
         let named = self.command.get_arguments().filter_map(clap::Arg::get_long);
         let options: Vec<String> = named.map(|name| format!("--{name}")).collect();
-        let takes_files = self.command.get_arguments().any(|argument| argument.get_id() == "files");
-        let file =
-            if takes_files { format!("; for a file of this name, write ./{unknown}") } else { String::new() };
         if options.is_empty() {
-            return format!("remove it: '{}' has no options of its own{file}", self.path);
+            return format!("remove it: '{path}' has no options of its own");
         }
-        format!("use one of {}{file}", options.join(", "))
+        format!("use one of {}", options.join(", "))
+    }
+
+    /// The way to name the database, in place of an option of psql.
+    fn database(&self, option: &str) -> Option<String> {
+        let has_database =
+            self.command.get_arguments().any(|argument| argument.get_long() == Some("database-url"));
+        (has_database && OF_PSQL.contains(&option)).then(|| {
+            "name the database with --database-url postgresql://user@host:5432/database, or set PGHOST, PGPORT, PGUSER \
+             and PGDATABASE"
+                .to_owned()
+        })
     }
 
     /// The positional argument of the command, in place of another.
@@ -218,9 +246,9 @@ fn value(error: &Error) -> Option<String> {
     context(error, ContextKind::InvalidValue)
 }
 
-/// The option without the name of its value.
+/// The option without the name of its value, and without the dots of one that can be repeated.
 fn option_of(argument: &str) -> &str {
-    argument.split([' ', '=']).next().unwrap_or(argument)
+    argument.split([' ', '=']).next().unwrap_or(argument).trim_end_matches('.')
 }
 
 fn example(argument: &str) -> Option<ValueExample> {
@@ -249,6 +277,12 @@ fn whole_number(text: &str) -> Option<String> {
 fn negative(option: &str) -> Option<String> {
     let is_negative = option.strip_prefix('-')?.starts_with(|letter: char| letter.is_ascii_digit());
     is_negative.then(|| "numbers and ages have no sign, so remove the '-'".to_owned())
+}
+
+/// The command that prints the version.
+fn version(word: &str) -> Option<String> {
+    let is_version = ["--version", "-V", "version"].contains(&word);
+    is_version.then(|| "to print the version, run: aegis-kills --version".to_owned())
 }
 
 fn needless(option: &str, given: &GivenCommand) -> Option<String> {

@@ -259,8 +259,11 @@ pub struct VerifyArgs {
 /// `delete`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct DeleteArgs {
-    /// Dumps whose events to delete (plain, gzip or zstd); '-' reads standard input.
-    #[arg(value_name = "FILE", required_unless_present = "before", conflicts_with = "before")]
+    /// Dumps whose events to delete (plain, gzip or zstd), and directories of dumps; '-' reads standard input.
+    ///
+    /// A directory stands for its files and those in its subdirectories, in name order, without hidden files and reject
+    /// files.
+    #[arg(value_name = "FILE|DIR", required_unless_present = "before", conflicts_with = "before")]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,

@@ -47,7 +47,9 @@ fn write_pages(root: &Command, directory: &Path) -> anyhow::Result<()> {
     let names = root.get_subcommands().map(Command::get_name).filter(|name| *name != "help");
     for command in [None].into_iter().chain(names.map(Some)) {
         let path = directory.join(file_name(command));
-        fs::write(&path, page(root, command)?).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::write(&path, page(root, command)?).with_context(|| {
+            format!("cannot write {}\nhint: choose another directory with --dir", path.display())
+        })?;
     }
     Ok(())
 }

@@ -122,10 +122,7 @@ fn write_options(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
         sections = format!("{before}{}", groups.replace("\n.SH ", "\n.SS "));
     }
     // The library does not mark repeatable arguments.
-    for repeatable in ["FILE", "FILE|DIR"] {
-        sections =
-            sections.replace(&format!("[\\fI{repeatable}\\fR]"), &format!("[\\fI{repeatable}\\fR]..."));
-    }
+    sections = sections.replace("[\\fIFILE|DIR\\fR]", "[\\fIFILE|DIR\\fR]...");
     page.extend(sections.bytes());
     Ok(())
 }

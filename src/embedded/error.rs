@@ -63,6 +63,8 @@ pub enum EmbeddedError {
          of a directory"
     )]
     Url,
+    #[error("only a shell expands the ~ at the start of {}\nhint: write the whole path, or ./ before it", dir.display())]
+    Tilde { dir: PathBuf },
     /// A file or link of another user is at a path that this program would write.
     #[error(
         "{} is unsafe to use: it is a link or of an unexpected type, has a second name, \
@@ -124,6 +126,7 @@ impl EmbeddedError {
                 | Self::NoDirectory { .. }
                 | Self::Path { .. }
                 | Self::Url
+                | Self::Tilde { .. }
         )
     }
 

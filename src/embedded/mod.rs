@@ -104,7 +104,7 @@ impl Embedded {
     /// seconds. After a crash it can take minutes, because the server replays its log. Fails if no server programs are
     /// found, if `dir` contains other data, if the data needs another major version, or if a program fails.
     pub fn open(dir: &Path, lifetime: Lifetime) -> Result<Self, EmbeddedError> {
-        reject_url(dir)?;
+        check_directory_name(dir)?;
         if !Directory::has_data(dir) {
             // Check this before creating anything.
             Programs::find()?;
@@ -218,13 +218,17 @@ pub fn status(dir: &Path) -> Result<Status, EmbeddedError> {
 }
 
 /// Rejects a URL or a login in place of a directory, also if there is such a directory. Messages would repeat the password.
-fn reject_url(dir: &Path) -> Result<(), EmbeddedError> {
-    if is_connection_string(&dir.to_string_lossy()) { Err(EmbeddedError::Url) } else { Ok(()) }
+/// Rejects a name that begins with `~`: a shell expands it in `--embedded ~/kills`, but not in `--embedded=~/kills` or .env.
+fn check_directory_name(dir: &Path) -> Result<(), EmbeddedError> {
+    if is_connection_string(&dir.to_string_lossy()) {
+        return Err(EmbeddedError::Url);
+    }
+    if dir.starts_with("~") { Err(EmbeddedError::Tilde { dir: dir.to_owned() }) } else { Ok(()) }
 }
 
 /// Returns the directory at `dir` if it contains a cluster.
 fn with_data(dir: &Path) -> Result<Option<Directory>, EmbeddedError> {
-    reject_url(dir)?;
+    check_directory_name(dir)?;
     let Some(directory) = Directory::existing(dir)? else {
         return Ok(None);
     };

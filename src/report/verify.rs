@@ -86,13 +86,13 @@ impl VerifyReport {
     pub(crate) fn add(&mut self, position: Position, source: &str, line: u64, finding: Finding) {
         let (map, sources, most) = match &finding {
             Finding::Missing(id) => {
-                log::info!("missing: {source}:{line}  {finding}");
+                log::info!("{source}:{line}  {finding}");
                 self.missing += 1;
                 insert_bounded(&mut self.missing_ids, position, || *id, NAMED_MAX);
                 (&mut self.first, &mut self.missing_sources, NAMED_MAX)
             }
             Finding::Unloadable(_) => {
-                log::info!("missing: {source}:{line}  {finding}");
+                log::info!("{source}:{line}  {finding}");
                 self.unloadable += 1;
                 (&mut self.first, &mut self.unloadable_sources, NAMED_MAX)
             }
@@ -125,7 +125,7 @@ impl VerifyReport {
             entry.finding.different_id().is_some_and(|id| different.contains(id.cast_unsigned()))
         });
         for PlacedFinding { source, line, finding } in differences.values() {
-            log::info!("different: {source}:{line}  {finding}");
+            log::info!("{source}:{line}  {finding}");
         }
     }
 

@@ -135,13 +135,16 @@ fn output_file(
 }
 
 /// Rejects a connection string in place of `expected`, because messages, the summary and the ledger repeat paths.
+/// Rejects `~`, which a shell does not expand in `--dir=~/man` or .env.
 pub(crate) fn check_path(place: &'static str, path: &Path, expected: &str) -> Result<(), SettingError> {
     let value = path.to_string_lossy().into_owned();
-    if !is_connection_string(&value) {
+    let wanted = if is_connection_string(&value) {
+        format!("expected {expected}, not a connection string; write ./ before the name of {expected}")
+    } else if path.starts_with("~") {
+        format!("expected {expected}; only a shell expands ~, so write the whole path, or ./ before it")
+    } else {
         return Ok(());
-    }
-    let wanted =
-        format!("expected {expected}, not a connection string; write ./ before the name of {expected}");
+    };
     Err(SettingError::Value { place, value, wanted })
 }
 

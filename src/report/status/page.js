@@ -76,7 +76,7 @@ function counts(status) {
     const cell = byId('counts').rows[index].cells[2];
     const share = status.events ? status[key] / status.events : 0;
     const bar = cell.firstChild || cell.appendChild(document.createElement('span'));
-    bar.className = 'bar';
+    bar.className = key === 'rejected' ? 'bar rejects' : 'bar';
     bar.hidden = share === 0;
     bar.style.width = `${100 * share}%`;
     bar.title = `${(100 * share).toFixed(1)} %`;
@@ -89,7 +89,7 @@ function writers(status) {
   const isRead = status.bytes_total && status.bytes_read >= status.bytes_total;
   const doing = (writer) => ({
     waiting: status.segments_awaited ? 'waiting for segments claimed by other loads'
-      : isRead ? 'idle: the input is read' : 'waiting for a segment',
+      : status.database && status.database.outage ? 'idle during the outage' : isRead ? 'idle: the input is read' : 'waiting for a segment',
     waiting_for_turn: `segment ${number(writer.segment)}: waiting for an earlier segment with the same event`,
     waiting_for_database: `holding segment ${number(writer.segment)} until the database is available`,
     writing: `writing segment ${number(writer.segment)}, ${counted(writer.events, 'event')}`,

@@ -79,6 +79,7 @@ fn a_browser_shows_a_load_and_its_end() {
     assert_eq!(text(&dom, "title"), "Done: all but the rejects are stored");
     assert!(text(&dom, "gone").contains("The load has ended") && text(&dom, "settled") == "90", "{dom}");
     assert!(dom.contains("EventId: expected an integer") && !dom.contains(SECRET), "{dom}");
+    assert!(dom.contains("class=\"bar rejects\""), "{dom}");
     // Names are shown as text, whatever they contain. An outage hides neither the file nor its number.
     let mut away = held.clone();
     (away["state"], away["title"]) = ("away".into(), "Loading <b onclick=x>.ndjson".into());
@@ -86,6 +87,7 @@ fn a_browser_shows_a_load_and_its_end() {
     away["database"]["outage"] = serde_json::json!({"kind": "read-only", "cause": "a cause", "seconds": 6.0,
         "attempts": 2, "next_attempt_seconds": null, "gives_up_seconds": 294.0, "ends_when": "can be written again"});
     away["writers"][0]["doing"] = "waiting_for_database".into();
+    away["writers"][1]["doing"] = "waiting".into();
     let dom = shown(vec![Some(away.to_string())]);
     assert_eq!(text(&dom, "title"), "Loading &lt;b onclick=x&gt;.ndjson");
     assert_eq!(
@@ -94,6 +96,7 @@ fn a_browser_shows_a_load_and_its_end() {
          unless the database can be written again. No event is lost."
     );
     assert!(dom.contains("until the database is available") && !dom.contains("<b onclick"), "{dom}");
+    assert!(dom.contains(">idle during the outage<"), "{dom}");
     // A dry run has no database. An event is complete when it is read.
     let mut dry = end.clone();
     (dry["database"], dry["inserted"], dry["unfinished"]) = (Value::Null, 0.into(), 60.into());
