@@ -21,6 +21,7 @@
 pub(crate) mod division;
 pub(crate) mod ending;
 pub(crate) mod envelope;
+pub(crate) mod following;
 pub(crate) mod lines;
 pub(crate) mod members;
 pub(crate) mod recovery;
@@ -244,7 +245,9 @@ impl Framer {
         }
         let start = self.start;
         let blank = self.skip_to(text, at);
-        self.joint.comma |= text[start..self.start].contains(&b',');
+        let commas = text[start..self.start].iter().filter(|byte| **byte == b',').count();
+        self.envelope.has_stray_comma |= commas > usize::from(self.joint.needs_comma);
+        self.joint.comma |= commas > 0;
         self.joint.line_feed |= text[start..self.start].contains(&b'\n');
         if blank.is_some() {
             return blank;
@@ -289,9 +292,7 @@ impl Framer {
                 ValueEnd::At(end) => self.part(text, start, end, end),
                 ValueEnd::TooEarly(rest) => {
                     let is_spread = memchr(b'\n', &window[start..end]).is_some();
-                    if is_spread && !self.scans_too_much() && self.enter_envelope(&window[..end]) {
-                        self.wasted += (end - start) as u64;
-                    } else {
+                    if !is_spread || self.scans_too_much() || !self.enter_faulty(&window[..end]) {
                         self.fault = Some(rest);
                     }
                     return None;
@@ -305,21 +306,21 @@ impl Framer {
                 return None;
             }
             // The values of an envelope in several lines are framed one by one, so that only one of them is malformed.
-            Scanned::Fault(fault)
-                if !is_known
-                    && !self.scans_too_much()
-                    && memchr(b'\n', window[start..fault].trim_ascii_end()).is_some()
-                    && self.enter_envelope(&window[..fault]) =>
-            {
-                self.wasted += (fault - start) as u64;
-                return None;
+            Scanned::Fault(fault) if !is_known && !self.scans_too_much() => {
+                match self.is_in_several_lines(text, fault, ahead) {
+                    None => {
+                        self.scan = Some(ValueScan::new(start));
+                        Framed::More
+                    }
+                    Some(true) if self.enter_faulty(&window[..fault]) => return None,
+                    Some(_) => self.faulty(text, fault, ahead),
+                }
             }
             Scanned::Fault(fault) => self.faulty(text, fault, ahead),
             Scanned::Open if is_last && may_end => self.part(text, start, text.len(), text.len()),
+            Scanned::Open if is_full && self.enter_envelope(window) => return None,
+            Scanned::Open if !is_full && self.enter_unclosed(window, ahead) => return None,
             Scanned::Open if is_last => self.faulty(text, text.len(), ahead),
-            Scanned::Open if (is_full || ahead == Ahead::CutOff) && self.enter_envelope(window) => {
-                return None;
-            }
             Scanned::Open if is_full => match self.other_value(window) {
                 Some(fault) => self.faulty(text, fault, ahead),
                 None => self.too_long(window),
@@ -361,7 +362,8 @@ impl Framer {
     fn whole_line(&mut self, text: &[u8], end: usize) -> Framed {
         let next = text.len().min(end + 1);
         let is_whole = self.column_of(text, self.start) == 0;
-        let is_blank = || text[self.start..end].iter().all(|byte| is_space(*byte));
+        // A comma may end a line.
+        let is_blank = || matches!(text[self.start..end].trim_ascii(), b"" | b",");
         let kind = if is_whole {
             SpanKind::Line
         } else if is_blank() {
