@@ -284,7 +284,10 @@ impl Framer {
         let scanned = self.fault.map_or_else(|| scan.advance(window), Scanned::Fault);
         let may_end = scan.may_end();
         Some(match scanned {
-            Scanned::End(end) => match self.value_end(text, start, end, ahead) {
+            Scanned::End(end) => match self
+                .key_outside(&window[..end])
+                .map_or_else(|| self.value_end(text, start, end, ahead), ValueEnd::TooEarly)
+            {
                 ValueEnd::Open => {
                     self.scan = Some(ValueScan::ended(end));
                     Framed::More

@@ -2,10 +2,11 @@
 //!
 //! Brackets do not show it, because the malformed JSON may contain them. Keys and columns at the start of a line do.
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use crate::input::framing::framer::envelope::EnvelopeLevel;
 use crate::input::framing::framer::members::{LOOK_AHEAD_BYTES, MemberHead, skip_space};
+use crate::input::framing::framer::separators::is_space;
 use crate::input::framing::framer::{Ahead, Framed, Framer};
 
 /// Returns the key of the first member of the object at `start`, if any.
@@ -68,8 +69,8 @@ impl Framer {
         }
         let window = self.window(text, 1);
         let is_full = window.len() - self.start > self.value_max_bytes;
-        match memchr(b'\n', &window[fault..]) {
-            Some(found) => self.continues(text, fault + found, ahead),
+        match memchr(b'\n', &window[self.start..]) {
+            Some(found) => self.continues(text, self.start + found, ahead),
             None if is_full || ahead == Ahead::Nothing => Some(false),
             None => None,
         }
@@ -128,6 +129,28 @@ impl Framer {
             MemberHead::Open => (!is_open).then_some(false),
             MemberHead::Malformed(_) => Some(false),
         }
+    }
+
+    /// Returns the first key in a malformed envelope's member at `start`, up to the end of the text, that begins a line outside of
+    /// it: further left than its first member, or not indented deeper than its line. Its end is not where it should be.
+    pub(crate) fn key_outside(&self, text: &[u8]) -> Option<usize> {
+        let is_member = self.array.is_none() && !self.levels.is_empty() && text[self.start] == b'{';
+        if !self.envelope.is_faulty || !is_member {
+            return None;
+        }
+        let first = skip_space(text, self.start + 1);
+        let inside = if memchr(b'\n', &text[self.start..first]).is_none() {
+            self.indent(text) + 1
+        } else if text.get(first) == Some(&b'"') && self.is_in_object() && self.is_left_of_inside(text, first)
+        {
+            return Some(first);
+        } else {
+            self.column_of(text, first)
+        };
+        memchr_iter(b'\n', &text[self.start..]).map(|found| self.start + found + 1).find_map(|line| {
+            let indent = text[line..].iter().take(inside).take_while(|byte| is_space(**byte)).count();
+            (indent < inside && text.get(line + indent) == Some(&b'"')).then_some(line + indent)
+        })
     }
 
     /// Notes where the members of the innermost object begin. The next one begins at `at`.

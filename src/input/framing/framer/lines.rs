@@ -42,7 +42,7 @@ impl Framer {
             (Some(b'{' | b'['), _) if matches!(last, b'}' | b']') => {}
             (None, Ahead::Nothing) if following.len() < LOOK_AHEAD_BYTES => {}
             (None, Ahead::More) if following.len() < LOOK_AHEAD_BYTES => return Some(Framed::More),
-            _ => return self.values_of_line(text, end, newline.is_some()),
+            _ => return self.values_of_line(text, end, newline.and(next.copied().or(Some(b'\n')))),
         }
         Some(self.whole_line(text, end))
     }
@@ -60,8 +60,9 @@ impl Framer {
         Some(self.part(text, start, end, end))
     }
 
-    /// Scans a line that may end within a value.
-    fn values_of_line(&mut self, text: &[u8], end: usize, has_end: bool) -> Option<Framed> {
+    /// Scans a line that may end within a value. `next` is the first byte of the next text. None if the line has no end.
+    fn values_of_line(&mut self, text: &[u8], end: usize, next: Option<u8>) -> Option<Framed> {
+        let has_end = next.is_some();
         let first = skip_separators(&text[..end], self.start);
         let mut at = first;
         while at < end {
@@ -76,7 +77,7 @@ impl Framer {
                     continue;
                 }
                 Scanned::Open => has_end && !scan.may_end(),
-                Scanned::Fault(_) => has_end && self.may_continue(&text[at..end]),
+                Scanned::Fault(_) => has_end && self.may_continue(&text[at..end], next),
             };
             if !is_divided || self.scans_too_much() {
                 break;
@@ -95,13 +96,16 @@ impl Framer {
         Some(self.whole_line(text, end))
     }
 
-    /// Returns whether a malformed value, which ends a line, can continue in the next one: an array of objects or arrays, or an
-    /// envelope.
-    fn may_continue(&self, value: &[u8]) -> bool {
-        let is_list = || matches!(value.get(skip_space(value, 1)), Some(b'{' | b'['));
+    /// Returns whether a malformed value, which ends a line before the byte `next`, can continue in the next line: an array of
+    /// objects or arrays, or an envelope.
+    fn may_continue(&self, value: &[u8], next: Option<u8>) -> bool {
         let is_envelope = |path: &EventPath| leads_to_events(value, path.steps[0].as_deref(), path);
         match value[0] {
-            b'[' => is_list(),
+            b'[' => {
+                next == Some(b',')
+                    || value.trim_ascii_end().ends_with(b",")
+                    || matches!(value.get(skip_space(value, 1)), Some(b'{' | b'['))
+            }
             b'{' => self.path.as_deref().is_some_and(is_envelope),
             _ => false,
         }

@@ -94,7 +94,9 @@ impl Framer {
         // A key after a comma is at fault if it continues an object that was closed too early.
         let is_key =
             text.get(fault) == Some(&b'"') && text[self.start..fault].trim_ascii_end().ends_with(b",");
-        let key = if is_key && fault > end { fault } else { 0 };
+        // Unless it is the key of an object around it.
+        let is_inside = || self.key_outside(&text[..=fault]).is_none();
+        let key = if is_key && fault > end && is_inside() { fault } else { 0 };
         let mut is_cut = key > 0 || self.is_cut_at(text, fault);
         let mut next = text.len().min(end + 1);
         if !takes_deeper && !is_cut {
@@ -170,17 +172,12 @@ impl Framer {
     /// deeper.
     pub(crate) fn other_value(&self, text: &[u8]) -> Option<usize> {
         let column = self.indent(text);
-        memchr_iter(b'\n', &text[self.start..]).map(|found| self.start + found + 1).find_map(|line| {
+        let mut lines = memchr_iter(b'\n', &text[self.start..]).map(|found| self.start + found + 1);
+        let value = lines.find_map(|line| {
             let indent = text[line..].iter().take(column + 1).take_while(|byte| is_space(**byte)).count();
-            let at = line + indent;
-            let is_other = match text.get(at) {
-                Some(b'{' | b'[') => true,
-                // The key of an object around it.
-                Some(b'"') => self.is_in_object() && self.is_left_of_inside(text, at),
-                _ => false,
-            };
-            is_other.then_some(at)
-        })
+            matches!(text.get(line + indent), Some(b'{' | b'[')).then_some(line + indent)
+        });
+        value.or_else(|| self.key_outside(text))
     }
 
     /// Begins to skip the value at `start`.
