@@ -1,7 +1,7 @@
 //! Finds the spans of a text: lines of whole values, and values in any other layout.
 //!
 //! By default a line is a span. Its end shows the exceptions. A valid value continues after a line feed only in two cases:
-//! the last byte before it is an opening bracket, a comma or a colon, or the first byte after it does not open a value.
+//! the last byte before it is not a closing bracket, or the first byte after it does not open a value.
 //! Only in these cases is the text scanned byte by byte, for quotes and brackets:
 //!
 //! - An object that spans several lines is one span.
@@ -10,6 +10,8 @@
 //! - An object on the path to the events that exceeds the maximum length of a value is split like an array: each value on
 //!   the path is a span, and other members are passed over.
 //! - An object on the path that spans several lines is split in the same way if it contains malformed JSON.
+//! - The first line of an array or an envelope is scanned if it seems to be malformed, because the next lines may continue it.
+//! - In a malformed envelope, keys and columns at the start of a line show what brackets do not: see [`following`].
 //! - Malformed JSON extends to the end of the line that it begins in. If it spans several lines, it includes
 //!   the following more deeply indented lines and its closing bracket. In an array it includes the lines that begin with the
 //!   rest of a string. If it ends with a bracket and no comma follows, the array ends with it.

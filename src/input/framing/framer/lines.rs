@@ -99,7 +99,9 @@ impl Framer {
     /// Returns whether a malformed value, which ends a line before the byte `next`, can continue in the next line: an array of
     /// objects or arrays, or an envelope.
     fn may_continue(&self, value: &[u8], next: Option<u8>) -> bool {
-        let is_envelope = |path: &EventPath| leads_to_events(value, path.steps[0].as_deref(), path);
+        let is_envelope = |path: &EventPath| {
+            path.steps.first().is_some_and(|step| leads_to_events(value, step.as_deref(), path))
+        };
         match value[0] {
             b'[' => {
                 next == Some(b',')
