@@ -1,7 +1,7 @@
 //! Finds the spans of a text: lines of whole values, and values in any other layout.
 //!
 //! By default a line is a span. Its end shows the exceptions. A valid value continues after a line feed only in two cases:
-//! the last byte before it is an opening bracket, a comma or a colon, or the first byte after it does not open a value.
+//! the last byte before it is not a closing bracket, or the first byte after it does not open a value.
 //! Only in these cases is the text scanned byte by byte, for quotes and brackets:
 //!
 //! - An object that spans several lines is one span.
@@ -10,6 +10,8 @@
 //! - An object on the path to the events that exceeds the maximum length of a value is split like an array: each value on
 //!   the path is a span, and other members are passed over.
 //! - An object on the path that spans several lines is split in the same way if it contains malformed JSON.
+//! - The first line of an array or an envelope is scanned if it seems to be malformed, because the next lines may continue it.
+//! - In a malformed envelope, keys and columns at the start of a line show what brackets do not: see [`following`].
 //! - Malformed JSON extends to the end of the line that it begins in. If it spans several lines, it includes
 //!   the following more deeply indented lines and its closing bracket. In an array it includes the lines that begin with the
 //!   rest of a string. If it ends with a bracket and no comma follows, the array ends with it.
@@ -21,6 +23,7 @@
 pub(crate) mod division;
 pub(crate) mod ending;
 pub(crate) mod envelope;
+pub(crate) mod following;
 pub(crate) mod lines;
 pub(crate) mod members;
 pub(crate) mod recovery;
@@ -244,7 +247,9 @@ impl Framer {
         }
         let start = self.start;
         let blank = self.skip_to(text, at);
-        self.joint.comma |= text[start..self.start].contains(&b',');
+        let commas = text[start..self.start].iter().filter(|byte| **byte == b',').count();
+        self.envelope.has_stray_comma |= commas > usize::from(self.joint.needs_comma);
+        self.joint.comma |= commas > 0;
         self.joint.line_feed |= text[start..self.start].contains(&b'\n');
         if blank.is_some() {
             return blank;
@@ -281,7 +286,10 @@ impl Framer {
         let scanned = self.fault.map_or_else(|| scan.advance(window), Scanned::Fault);
         let may_end = scan.may_end();
         Some(match scanned {
-            Scanned::End(end) => match self.value_end(text, start, end, ahead) {
+            Scanned::End(end) => match self
+                .key_outside(&window[..end])
+                .map_or_else(|| self.value_end(text, start, end, ahead), ValueEnd::TooEarly)
+            {
                 ValueEnd::Open => {
                     self.scan = Some(ValueScan::ended(end));
                     Framed::More
@@ -289,9 +297,7 @@ impl Framer {
                 ValueEnd::At(end) => self.part(text, start, end, end),
                 ValueEnd::TooEarly(rest) => {
                     let is_spread = memchr(b'\n', &window[start..end]).is_some();
-                    if is_spread && !self.scans_too_much() && self.enter_envelope(&window[..end]) {
-                        self.wasted += (end - start) as u64;
-                    } else {
+                    if !is_spread || self.scans_too_much() || !self.enter_faulty(&window[..end]) {
                         self.fault = Some(rest);
                     }
                     return None;
@@ -305,21 +311,21 @@ impl Framer {
                 return None;
             }
             // The values of an envelope in several lines are framed one by one, so that only one of them is malformed.
-            Scanned::Fault(fault)
-                if !is_known
-                    && !self.scans_too_much()
-                    && memchr(b'\n', window[start..fault].trim_ascii_end()).is_some()
-                    && self.enter_envelope(&window[..fault]) =>
-            {
-                self.wasted += (fault - start) as u64;
-                return None;
+            Scanned::Fault(fault) if !is_known && !self.scans_too_much() => {
+                match self.is_in_several_lines(text, fault, ahead) {
+                    None => {
+                        self.scan = Some(ValueScan::new(start));
+                        Framed::More
+                    }
+                    Some(true) if self.enter_faulty(&window[..fault]) => return None,
+                    Some(_) => self.faulty(text, fault, ahead),
+                }
             }
             Scanned::Fault(fault) => self.faulty(text, fault, ahead),
             Scanned::Open if is_last && may_end => self.part(text, start, text.len(), text.len()),
+            Scanned::Open if is_full && self.enter_envelope(window) => return None,
+            Scanned::Open if !is_full && self.enter_unclosed(window, ahead) => return None,
             Scanned::Open if is_last => self.faulty(text, text.len(), ahead),
-            Scanned::Open if (is_full || ahead == Ahead::CutOff) && self.enter_envelope(window) => {
-                return None;
-            }
             Scanned::Open if is_full => match self.other_value(window) {
                 Some(fault) => self.faulty(text, fault, ahead),
                 None => self.too_long(window),
@@ -361,7 +367,8 @@ impl Framer {
     fn whole_line(&mut self, text: &[u8], end: usize) -> Framed {
         let next = text.len().min(end + 1);
         let is_whole = self.column_of(text, self.start) == 0;
-        let is_blank = || text[self.start..end].iter().all(|byte| is_space(*byte));
+        // A comma may end a line.
+        let is_blank = || matches!(text[self.start..end].trim_ascii(), b"" | b",");
         let kind = if is_whole {
             SpanKind::Line
         } else if is_blank() {

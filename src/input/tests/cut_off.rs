@@ -186,8 +186,7 @@ fn an_envelope_that_ends_after_a_missing_brace_is_open() {
     let is_open = |events_at: &str, text: &str| {
         cut_at(text.as_bytes(), Some(&path(events_at)), limits(1 << 20, 1 << 20), &[7]).1
     };
-    let entries =
-        "\"1\":{\"data\":{}},\n\"2\":{\"data\":{\"a:2}},\n\"3\":{\"data\":{},\n\"4\":{\"data\":{}}\n";
+    let entries = "\"1\":{\"data\":{}},\n\"2\":{\"data\":{\"a:2}},\n\"3\":{\"data\":{},\"4\":{\"data\":{}}\n";
     assert!(is_open("*.data", &format!("{{\n{entries}}}\n")));
     assert!(is_open("e.*.data", &format!("{{\"x\":1,\"e\":{{\n{entries}}}}}\n")));
     let end = "{\n\"1\":{\"data\":{}},\n\"2\":{\"data\":{\"a:2}}}\n";

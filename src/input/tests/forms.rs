@@ -301,6 +301,15 @@ fn malformed_json_at_the_end_of_an_array_does_not_include_the_next_value() {
     check("[{},\n{\"a\":\"b\n{},\n{}]\n", &["1[0] {}", "2[1] {\"a\":\"b", "3[2] {}", "4[3] {}"]);
 }
 
+/// The first line of an array, and the last line before another array.
+#[test]
+fn malformed_json_at_the_start_of_an_array_does_not_end_it() {
+    check("[{\"a:1}\n,{}\n,[]]\n{}\n", &["1[0] {\"a:1}", "2[1] {}", "3[2] []", "4 {}"]);
+    check("[{\"a:1},\n{}]\n{}\n", &["1[0] {\"a:1},", "2[1] {}", "3 {}"]);
+    check("[{\"a\":\"b\n{},\n{}]\n{}\n", &["1[0] {\"a\":\"b", "2[1] {}", "3[2] {}", "4 {}"]);
+    check("[{\"a\":1,\n[{},{}]\n{}\n", &["1[0] {\"a\":1,", "2 [{},{}]", "3 {}"]);
+}
+
 /// The text after it continues the object.
 #[test]
 fn an_object_that_is_closed_too_early_is_one_text_with_its_rest() {

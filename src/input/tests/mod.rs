@@ -1,6 +1,7 @@
 //! Tests of the whole module, from sources to segments.
 
 mod again;
+mod broken;
 mod cut_off;
 mod envelopes;
 mod forms;

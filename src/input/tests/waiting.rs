@@ -53,6 +53,28 @@ fn slow_values_without_line_feeds_are_returned_after_the_flush_interval() {
     assert_eq!(bench.all(), ["end"]);
 }
 
+/// Words after a whole value are one text with the rest of their line, as in a file.
+#[test]
+fn malformed_json_after_a_slow_value_is_one_text() {
+    let slow = SegmentLimits { flush_interval: Duration::from_millis(1), ..limits(99, 99) };
+    for (texts, rest) in [
+        ([" xxx garbage", " words", "\n"], " xxx garbage words\n"),
+        ([" {\"b\" 2}", " {\"c\":3}", "\n"], " {\"b\" 2} {\"c\":3}\n"),
+        ([",", " {\"b\":2}", "\n"], ", {\"b\":2}\n"),
+    ] {
+        let mut bench = Bench::new(slow, ReaderShape::default());
+        bench.send("{\"a\":1}");
+        assert_eq!(bench.next(), r#"0: line 1 at 0 "{\"a\":1}""#);
+        for text in texts {
+            bench.send(text);
+        }
+        let Next::Segment(segment) = bench.segmenter.next() else { panic!("no segment") };
+        assert_eq!(str::from_utf8(&segment.bytes), Ok(rest));
+        assert_eq!(segment.spans.map(|spans| spans.len()), Some(1), "{rest}");
+        bench.end();
+    }
+}
+
 /// Lines that remain from the read that filled a segment wait no longer than other lines.
 #[test]
 fn lines_after_a_full_segment_are_returned_without_more_input() {

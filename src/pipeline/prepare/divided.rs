@@ -20,8 +20,11 @@ impl Preparer {
         for span in segment.spans.iter().flatten() {
             let is_malformed = malformed.binary_search(&span.start).is_ok();
             let values = if is_malformed { Framer::divide(&segment.bytes, span, &path) } else { None };
-            match values.filter(|values| values.iter().any(|value| self.is_malformed(segment, value))) {
-                Some(values) => {
+            // If none of them is malformed, the malformed JSON is beside the path. A stray comma is between them.
+            match values.filter(|(values, has_stray_comma)| {
+                *has_stray_comma || values.iter().any(|value| self.is_malformed(segment, value))
+            }) {
+                Some((values, _)) => {
                     is_divided = true;
                     spans.extend(values);
                 }
@@ -31,7 +34,7 @@ impl Preparer {
         is_divided.then_some(spans)
     }
 
-    /// Returns whether a value is malformed. If none in an envelope is, the malformed JSON is beside the path.
+    /// Returns whether a value is malformed.
     fn is_malformed(&self, segment: &Segment, value: &Span) -> bool {
         let Ok(text) = str::from_utf8(&segment.bytes[value.start..value.end]) else { return true };
         let mut reader = LineReader::with_rules(self.rules(&segment.source));

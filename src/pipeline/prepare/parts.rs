@@ -314,7 +314,8 @@ impl SegmentParts {
         let line = at.first_line + value_line + feeds;
         let server = span.server_of_rest(place, server);
         self.reject_text(base + place..span.range.end, line, index, span.fault(fault, context), server);
-        if start == 0 && text.contains('\n') {
+        // The text ends before a part that is not UTF-8.
+        if start == 0 && memchr::memchr(b'\n', span.bytes).is_some() {
             self.malformed.push(base);
         }
         None

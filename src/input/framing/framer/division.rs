@@ -10,9 +10,9 @@ use crate::input::framing::path::EventPath;
 const VALUES_MAX: usize = 32 << 10;
 
 impl Framer {
-    /// Returns the values on the path in the envelope at `span`. None if it is no envelope, if it has too many values, or if a
-    /// text that matters for all of them comes after them.
-    pub(crate) fn divide(text: &[u8], span: &Span, path: &Arc<EventPath>) -> Option<Vec<Span>> {
+    /// Returns the values on the path in the envelope at `span`, and whether there is a stray comma between them. None if it is no
+    /// envelope, if it has too many values, or if a text that matters for all of them comes after them.
+    pub(crate) fn divide(text: &[u8], span: &Span, path: &Arc<EventPath>) -> Option<(Vec<Span>, bool)> {
         let text = &text[..span.end];
         let mut framer = Self::new(text.len(), Some(Arc::clone(path)));
         (framer.start, framer.sought, framer.lines) = (span.start, span.start, span.line);
@@ -31,7 +31,9 @@ impl Framer {
             match framer.next(text, Ahead::Nothing) {
                 Framed::Span { kind: SpanKind::Blank, .. } => {}
                 Framed::Span { span, .. } if values.len() < VALUES_MAX => values.push(span),
-                Framed::End => return (!framer.has_late_note).then_some(values),
+                Framed::End => {
+                    return (!framer.has_late_note).then_some((values, framer.envelope.has_stray_comma));
+                }
                 Framed::Span { .. } | Framed::More | Framed::TooLong(_) => return None,
             }
         }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use memchr::{memchr, memrchr};
 
-use crate::input::framing::framer::members::{Following, MemberHead, skip_between};
+use crate::input::framing::framer::following::first_key;
+use crate::input::framing::framer::members::{Following, MemberHead, fits, leads_to_events, skip_between};
 use crate::input::framing::framer::separators::is_space;
 use crate::input::framing::framer::{Ahead, Framed, Framer, Joint};
-use crate::input::framing::path::{EventPath, Surroundings};
+use crate::input::framing::path::Surroundings;
 use crate::input::framing::scan::{DEPTH_MAX, Scanned, ValueScan};
 
 /// The maximum length of a text that matters for events, with its quotes, in bytes.
@@ -25,22 +26,31 @@ pub(crate) struct EnvelopeLevel {
     index: Option<u64>,
     /// Whether it is an object with a value on the path so far.
     has_value: bool,
+    /// The indent of the line in which it begins.
+    pub(crate) line_column: usize,
+    /// The column from which on a key at the start of a line is inside. None before the first member.
+    pub(crate) inside_column: Option<usize>,
 }
 
 impl EnvelopeLevel {
     /// Creates the level around a value that was taken out of an envelope.
     pub(crate) fn around(inside: &Arc<Surroundings>, index: Option<u64>) -> Self {
-        Self { inside: Arc::clone(inside), index, has_value: true }
+        Self { inside: Arc::clone(inside), index, has_value: true, line_column: 0, inside_column: None }
     }
 
     /// Returns whether it is an array or an element of one.
     pub(crate) fn is_in_array(&self) -> bool {
-        self.inside.is_element || self.index.is_some()
+        self.inside.is_element || self.is_element()
+    }
+
+    /// Returns whether it is an element of an array.
+    pub(crate) fn is_element(&self) -> bool {
+        self.index.is_some()
     }
 }
 
 /// The part of an envelope that was framed.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct EnvelopeSoFar {
     /// Whether it has a line feed.
     pub(crate) is_spread: bool,
@@ -48,6 +58,12 @@ pub(crate) struct EnvelopeSoFar {
     pub(crate) has_values: bool,
     /// The column of its first byte.
     pub(crate) column: usize,
+    /// The key of its first member. Empty if there is none.
+    pub(crate) first_key: Vec<u8>,
+    /// Whether it contains malformed JSON, or is not closed.
+    pub(crate) is_faulty: bool,
+    /// Whether there is a comma without a value before it.
+    pub(crate) has_stray_comma: bool,
     /// Whether the member that is being passed over is an object or an array after a value on the path. If a brace is missing,
     /// it may hold events.
     counts_aside: bool,
@@ -117,11 +133,19 @@ impl Framer {
         };
         if self.levels.is_empty() {
             let column = self.column_of(text, self.start);
-            self.envelope = EnvelopeSoFar { column, ..EnvelopeSoFar::default() };
+            let first_key = first_key(text, self.start).unwrap_or_default().to_vec();
+            self.envelope = EnvelopeSoFar { column, first_key, ..EnvelopeSoFar::default() };
             self.array_faulty &= self.array.is_some();
         }
+        let line_column = self.indent(text);
         let index = self.array.take();
-        self.levels.push(EnvelopeLevel { inside: Arc::new(inside), index, has_value: false });
+        self.levels.push(EnvelopeLevel {
+            inside: Arc::new(inside),
+            index,
+            has_value: false,
+            line_column,
+            inside_column: None,
+        });
         self.array = is_array.then_some(0);
         self.joint = Joint::default();
         self.scan = None;
@@ -193,17 +217,18 @@ impl Framer {
         // The last separator is kept for the case that the object is not closed.
         let blank = self.skip_to(text, at.saturating_sub(1).max(start));
         self.joint.line_feed |= text[start..at].contains(&b'\n');
+        self.envelope.has_stray_comma |= text[start..at].iter().filter(|byte| **byte == b',').count() > 1;
         if blank.is_some() {
             return blank;
         }
         match text.get(at) {
             None if ahead == Ahead::Nothing => return self.skip_to(text, at).or(Some(Framed::End)),
             None => return Some(Framed::More),
-            Some(b'{' | b'[') if self.is_outside(text, at) => {
+            Some(b'{' | b'[' | b'"') if self.is_outside(text, at) => {
                 // Malformed JSON directly before it may have included the end.
                 let is_noted = at > self.start || self.envelope.unread > 0;
                 let unclosed = is_noted.then(|| self.unclosed(text, self.start, at));
-                self.leave_envelope();
+                self.leave_before(text, at);
                 return unclosed;
             }
             Some(_) => {}
@@ -224,7 +249,10 @@ impl Framer {
                 _ => self.leave(text, at + 1),
             },
             Some(b'"') => match MemberHead::of(window, at) {
-                MemberHead::Value(key, value) => self.begin_member(text, key, value),
+                MemberHead::Value(key, value) => {
+                    self.note_column(text, at);
+                    self.begin_member(text, key, value);
+                }
                 MemberHead::Open if is_full => self.malformed(at, at),
                 MemberHead::Open if ahead == Ahead::Nothing => return Some(self.pass_rest(text)),
                 MemberHead::Open => return Some(Framed::More),
@@ -233,16 +261,6 @@ impl Framer {
             Some(_) => self.malformed(at, at),
         }
         None
-    }
-
-    /// Returns whether a value at `at` begins a line, and not further right than the envelope. Within an object it has no key.
-    fn is_outside(&self, text: &[u8], at: usize) -> bool {
-        self.joint.line_feed && self.column_of(text, at) <= self.envelope.column
-    }
-
-    /// Returns whether the innermost object is a member of another one, so that another member may follow it.
-    fn is_in_object(&self) -> bool {
-        self.levels.len() > 1 && self.levels.last().is_some_and(|level| level.index.is_none())
     }
 
     /// Returns how the value from `start` to `end` ends, as the text after it shows.
@@ -278,16 +296,6 @@ impl Framer {
             Following::Text(rest) if !is_object => ValueEnd::TooEarly(rest),
             _ => ValueEnd::At(end),
         }
-    }
-
-    /// Frames the text from `start` to the value at `at` as the place where an envelope is not closed.
-    pub(crate) fn unclosed(&mut self, text: &[u8], start: usize, at: usize) -> Framed {
-        let unread = self.envelope.unread + self.envelope.last_bytes;
-        let mut framed = self.part(text, start, at, at);
-        if let Framed::Span { span, .. } = &mut framed {
-            span.unread = Some(unread);
-        }
-        framed
     }
 
     fn begin_member(&mut self, text: &[u8], key: &[u8], value: usize) {
@@ -374,27 +382,5 @@ impl Framer {
             let note = Some(text.to_owned());
             level.inside = Arc::new(Surroundings { note, ..(*level.inside).clone() });
         }
-    }
-}
-
-fn fits(step: Option<&str>, key: &[u8]) -> bool {
-    step.is_none_or(|step| step.as_bytes() == key)
-}
-
-/// Returns whether a member of the object at the start of the text leads to events. The end of the object may be missing.
-fn leads_to_events(object: &[u8], step: Option<&str>, path: &EventPath) -> bool {
-    let (mut at, mut leads) = (1, false);
-    loop {
-        at = skip_between(object, at);
-        if object.get(at) != Some(&b'"') {
-            return leads;
-        }
-        let MemberHead::Value(key, value) = MemberHead::of(object, at) else { return leads };
-        if key == path.event_key.as_bytes() {
-            return false;
-        }
-        leads |= fits(step, key) && matches!(object[value], b'{' | b'[' | b'"');
-        let Scanned::End(end) = ValueScan::new(value).advance(object) else { return leads };
-        at = end;
     }
 }

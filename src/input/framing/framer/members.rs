@@ -2,10 +2,11 @@
 
 use crate::input::framing::framer::Ahead;
 use crate::input::framing::framer::separators::{SEPARATOR, is_space};
+use crate::input::framing::path::EventPath;
 use crate::input::framing::scan::{Scanned, ValueScan};
 
-/// The maximum number of bytes examined after a value to find the next member.
-const LOOK_AHEAD_BYTES: usize = 2 << 10;
+/// The maximum number of bytes examined after a value to find the next member or value.
+pub(crate) const LOOK_AHEAD_BYTES: usize = 2 << 10;
 
 /// The start of a member of an object.
 pub(crate) enum MemberHead<'t> {
@@ -18,6 +19,16 @@ pub(crate) enum MemberHead<'t> {
 }
 
 impl<'t> MemberHead<'t> {
+    /// Reads the start of the first member of the object that begins at `start`.
+    pub(crate) fn first_of(text: &'t [u8], start: usize) -> Self {
+        let key = skip_space(text, start + 1);
+        match text.get(key) {
+            None => Self::Open,
+            Some(b'"') => Self::of(text, key),
+            Some(_) => Self::Malformed(key),
+        }
+    }
+
     /// Reads the start of the member whose key begins at `start`.
     pub(crate) fn of(text: &'t [u8], start: usize) -> Self {
         let end = match ValueScan::new(start).advance(text) {
@@ -45,8 +56,31 @@ pub(crate) fn skip_between(text: &[u8], at: usize) -> usize {
     at + text[at..].iter().take_while(|byte| is_space(**byte) || **byte == b',').count()
 }
 
-fn skip_space(text: &[u8], at: usize) -> usize {
+pub(crate) fn skip_space(text: &[u8], at: usize) -> usize {
     at + text[at..].iter().take_while(|byte| is_space(**byte)).count()
+}
+
+/// Returns whether a step of a path leads to the member with this key.
+pub(crate) fn fits(step: Option<&str>, key: &[u8]) -> bool {
+    step.is_none_or(|step| step.as_bytes() == key)
+}
+
+/// Returns whether a member of the object at the start of the text leads to events. The end of the object may be missing.
+pub(crate) fn leads_to_events(object: &[u8], step: Option<&str>, path: &EventPath) -> bool {
+    let (mut at, mut leads) = (1, false);
+    loop {
+        at = skip_between(object, at);
+        if object.get(at) != Some(&b'"') {
+            return leads;
+        }
+        let MemberHead::Value(key, value) = MemberHead::of(object, at) else { return leads };
+        if key == path.event_key.as_bytes() {
+            return false;
+        }
+        leads |= fits(step, key) && matches!(object[value], b'{' | b'[' | b'"');
+        let Scanned::End(end) = ValueScan::new(value).advance(object) else { return leads };
+        at = end;
+    }
 }
 
 /// What follows a value.

@@ -34,10 +34,19 @@ impl Framer {
         let is_in_line = fault <= end;
         // The rest of a line that holds the whole envelope so far includes its end.
         let is_end = is_in_line || self.is_cut_before(text, end, fault);
-        let ends_envelope = !self.envelope.is_spread && is_end;
+        let is_first_line = !self.levels.is_empty() && !self.envelope.is_spread;
+        let Some(continues) = (if is_first_line { self.continues(text, end, ahead) } else { Some(true) })
+        else {
+            return Framed::More;
+        };
         let Some((end, next)) = self.malformed_lines(text, end, ahead, fault) else { return Framed::More };
+        let Some(is_before_envelope) = self.is_before_envelope(text, next, ahead) else {
+            return Framed::More;
+        };
+        let ends_envelope = is_first_line && is_end && !continues || is_before_envelope;
         self.wasted += (fault - start) as u64;
         self.array_faulty = true;
+        self.envelope.is_faulty = true;
         let unread = self.take_unread();
         let mut framed = self.part(text, start, end, next);
         if let Framed::Span { span, .. } = &mut framed {
@@ -52,7 +61,8 @@ impl Framer {
         let malformed = text[start..end].trim_ascii_end();
         self.joint = Joint {
             needs_comma: is_in_line && matches!(malformed, [.., b'}' | b']']),
-            comma: malformed.ends_with(b","),
+            // Otherwise the comma is in an object that is cut off.
+            comma: is_in_line && malformed.ends_with(b","),
             line_feed: next > end,
         };
         framed
@@ -84,7 +94,9 @@ impl Framer {
         // A key after a comma is at fault if it continues an object that was closed too early.
         let is_key =
             text.get(fault) == Some(&b'"') && text[self.start..fault].trim_ascii_end().ends_with(b",");
-        let key = if is_key && fault > end { fault } else { 0 };
+        // Unless it is the key of an object around it.
+        let is_inside = || self.key_outside(&text[..=fault]).is_none();
+        let key = if is_key && fault > end && is_inside() { fault } else { 0 };
         let mut is_cut = key > 0 || self.is_cut_at(text, fault);
         let mut next = text.len().min(end + 1);
         if !takes_deeper && !is_cut {
@@ -156,13 +168,16 @@ impl Framer {
         !is_of_envelope && !matches!((text[self.start], bracket), (b'{', b']') | (b'[', b'}'))
     }
 
-    /// Finds another value that seems to begin inside an unfinished one: at the start of a line, and not indented deeper.
+    /// Finds another value or member that seems to begin inside an unfinished one: at the start of a line, and not indented
+    /// deeper.
     pub(crate) fn other_value(&self, text: &[u8]) -> Option<usize> {
         let column = self.indent(text);
-        memchr_iter(b'\n', &text[self.start..]).map(|found| self.start + found + 1).find_map(|line| {
+        let mut lines = memchr_iter(b'\n', &text[self.start..]).map(|found| self.start + found + 1);
+        let value = lines.find_map(|line| {
             let indent = text[line..].iter().take(column + 1).take_while(|byte| is_space(**byte)).count();
             matches!(text.get(line + indent), Some(b'{' | b'[')).then_some(line + indent)
-        })
+        });
+        value.or_else(|| self.key_outside(text))
     }
 
     /// Begins to skip the value at `start`.
