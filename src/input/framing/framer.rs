@@ -35,7 +35,7 @@ use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::input::framing::framer::envelope::{Aside, EnvelopeLevel, EnvelopeSoFar, ValueEnd};
 use crate::input::framing::framer::recovery::Skipping;
-use crate::input::framing::framer::separators::{ends_in_mark, is_space, skip_separators};
+use crate::input::framing::framer::separators::{ends_in_mark, skip_separators};
 use crate::input::framing::path::{EventPath, Surroundings};
 use crate::input::framing::scan::{Scanned, ValueScan};
 
@@ -247,8 +247,8 @@ impl Framer {
         }
         let start = self.start;
         let blank = self.skip_to(text, at);
-        let commas = text[start..self.start].iter().filter(|byte| **byte == b',').count();
-        self.envelope.has_stray_comma |= commas > usize::from(self.joint.needs_comma);
+        let commas = memchr_iter(b',', &text[start..self.start]).count();
+        self.envelope.stray_commas += commas.saturating_sub(usize::from(self.joint.needs_comma));
         self.joint.comma |= commas > 0;
         self.joint.line_feed |= text[start..self.start].contains(&b'\n');
         if blank.is_some() {

@@ -32,7 +32,7 @@ impl Framer {
                 Framed::Span { kind: SpanKind::Blank, .. } => {}
                 Framed::Span { span, .. } if values.len() < VALUES_MAX => values.push(span),
                 Framed::End => {
-                    return (!framer.has_late_note).then_some((values, framer.envelope.has_stray_comma));
+                    return (!framer.has_late_note).then_some((values, framer.envelope.stray_commas > 0));
                 }
                 Framed::Span { .. } | Framed::More | Framed::TooLong(_) => return None,
             }

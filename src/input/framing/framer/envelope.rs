@@ -5,7 +5,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::input::framing::framer::following::first_key;
 use crate::input::framing::framer::members::{Following, MemberHead, fits, leads_to_events, skip_between};
@@ -50,6 +50,7 @@ impl EnvelopeLevel {
 }
 
 /// The part of an envelope that was framed.
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate finding")]
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EnvelopeSoFar {
     /// Whether it has a line feed.
@@ -62,8 +63,8 @@ pub(crate) struct EnvelopeSoFar {
     pub(crate) first_key: Vec<u8>,
     /// Whether it contains malformed JSON, or is not closed.
     pub(crate) is_faulty: bool,
-    /// Whether there is a comma without a value before it.
-    pub(crate) has_stray_comma: bool,
+    /// The number of commas without a value before them.
+    pub(crate) stray_commas: usize,
     /// Whether the member that is being passed over is an object or an array after a value on the path. If a brace is missing,
     /// it may hold events.
     counts_aside: bool,
@@ -217,7 +218,7 @@ impl Framer {
         // The last separator is kept for the case that the object is not closed.
         let blank = self.skip_to(text, at.saturating_sub(1).max(start));
         self.joint.line_feed |= text[start..at].contains(&b'\n');
-        self.envelope.has_stray_comma |= text[start..at].iter().filter(|byte| **byte == b',').count() > 1;
+        self.envelope.stray_commas += memchr_iter(b',', &text[start..at]).count().saturating_sub(1);
         if blank.is_some() {
             return blank;
         }

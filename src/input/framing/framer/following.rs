@@ -71,7 +71,7 @@ impl Framer {
         let is_full = window.len() - self.start > self.value_max_bytes;
         match memchr(b'\n', &window[self.start..]) {
             Some(found) => self.continues(text, self.start + found, ahead),
-            None if is_full || ahead == Ahead::Nothing => Some(false),
+            None if is_full || matches!(ahead, Ahead::CutOff | Ahead::Nothing) => Some(false),
             None => None,
         }
     }
