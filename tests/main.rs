@@ -26,6 +26,8 @@ mod input {
     mod large_envelopes;
     // Hundreds of files of every kind.
     mod many_sources;
+    // Envelopes in which a closing brace is missing.
+    mod missing_braces;
     // The skipping of files that were loaded completely.
     mod unchanged_files;
     // Random histories of changed and skipped files.

@@ -256,8 +256,8 @@ fn a_read_only_login_is_no_outage() {
     let empty = Cluster::shared().database("read_only_login");
     let hint = "\nhint: remove it from PGOPTIONS and from the options of the URL";
     for (url, case) in [(place.database.tcp_url(), "tables"), (empty.tcp_url(), "no tables")] {
-        let in_url = format!("{url}?options=-c%20default_transaction_read_only%3Don");
-        for (url, options) in [(&url, "-c default_transaction_read_only=on"), (&in_url, "")] {
+        let url_with_option = format!("{url}?options=-c%20default_transaction_read_only%3Don");
+        for (url, options) in [(&url, "-c default_transaction_read_only=on"), (&url_with_option, "")] {
             let begun = Instant::now();
             let load = place.work.program(&["load", "--force", "dump.ndjson"]).env("DATABASE_URL", url);
             let load = load.env("PGOPTIONS", options).expect(7);

@@ -363,26 +363,3 @@ fn entries_after_a_missing_brace_are_not_lost() {
         }
     }
 }
-
-/// After a reject too: entries behind a missing brace are in no count, so the load fails, and the message says why.
-#[test]
-fn entries_behind_a_missing_brace_make_the_load_fail() {
-    let dump = generated(20, 46, 0.0);
-    let entry = |(number, event): (usize, &&[u8])| {
-        let event = str::from_utf8(event).expect("JSON");
-        match number {
-            5 => format!("\"5\":{{\"data\":{}}}", event.replacen("\"TimeStamp\":", "\"TimeStamp:", 1)),
-            10 => format!("\"10\":{{\"data\":{event}"),
-            _ => format!("\"{number}\":{{\"data\":{event}}}"),
-        }
-    };
-    let entries: Vec<String> = lines(&dump).iter().enumerate().map(entry).collect();
-    for (path, open, close) in [("*.data", "{", "}"), ("events.*.data", "{\"x\":1,\"events\":{", "}}")] {
-        let (work, database) = (Workplace::new(), Cluster::shared().database("behind_a_brace"));
-        work.write("board.json", format!("{open}\n{}\n{close}\n", entries.join(",\n")));
-        let run = work.load(&database, &["--events-at", path, "board.json"]).expect(1);
-        let run =
-            run.says(&["the JSON object is not closed", "unless a closing brace is missing among them"]);
-        run.summary().check(&[("events", 11), ("inserted", 10), ("rejected", 1), ("unfinished", 0)]);
-    }
-}

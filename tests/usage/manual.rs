@@ -146,7 +146,7 @@ fn each_command_has_a_page_and_the_overview_lists_them() {
     for wanted in ["KILLS_DRAIN_TIMEOUT", "zcat kills-*.ndjson.gz | aegis-kills", "[\\fIFILE|DIR\\fR]..."] {
         assert!(load.contains(wanted), "{wanted} is missing in: {load}");
     }
-    assert!(read("aegis-kills-delete.1").contains("[\\fIFILE\\fR]..."));
+    assert!(read("aegis-kills-delete.1").contains("[\\fIFILE|DIR\\fR]..."));
     check_pages(&work);
 }
 

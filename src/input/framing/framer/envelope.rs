@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use crate::input::framing::framer::following::first_key;
-use crate::input::framing::framer::members::{Following, MemberHead, fits, leads_to_events, skip_between};
+use crate::input::framing::framer::members::{
+    Following, MemberHead, first_key, fits, leads_to_events, skip_between,
+};
 use crate::input::framing::framer::separators::is_space;
 use crate::input::framing::framer::{Ahead, Framed, Framer, Joint};
 use crate::input::framing::path::Surroundings;

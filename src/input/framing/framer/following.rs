@@ -5,17 +5,9 @@
 use memchr::{memchr, memchr_iter};
 
 use crate::input::framing::framer::envelope::EnvelopeLevel;
-use crate::input::framing::framer::members::{LOOK_AHEAD_BYTES, MemberHead, skip_space};
+use crate::input::framing::framer::members::{LOOK_AHEAD_BYTES, MemberHead, first_key, skip_space};
 use crate::input::framing::framer::separators::is_space;
 use crate::input::framing::framer::{Ahead, Framed, Framer};
-
-/// Returns the key of the first member of the object at `start`, if any.
-pub(crate) fn first_key(text: &[u8], start: usize) -> Option<&[u8]> {
-    match MemberHead::first_of(text, start) {
-        MemberHead::Value(key, _) if text[start] == b'{' => Some(key),
-        _ => None,
-    }
-}
 
 /// The text after a place, as far as it is examined.
 struct TextAfter<'t> {

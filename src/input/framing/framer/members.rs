@@ -126,3 +126,11 @@ impl Following {
         }
     }
 }
+
+/// Returns the key of the first member of the object at `start`, if any.
+pub(crate) fn first_key(text: &[u8], start: usize) -> Option<&[u8]> {
+    match MemberHead::first_of(text, start) {
+        MemberHead::Value(key, _) if text[start] == b'{' => Some(key),
+        _ => None,
+    }
+}
