@@ -227,7 +227,10 @@ impl Outcome {
             assert!(rest.starts_with(bytes), "segment {number} is not the text");
             match spans {
                 Some(spans) => check_spans(bytes, spans, shape),
-                None => check_lines(rest, bytes, limits, is_lines),
+                None => {
+                    assert!((1..=limits.lines_max as u64).contains(lines));
+                    check_lines(rest, bytes, limits, is_lines);
+                }
             }
             at = offset + bytes.len();
         }
@@ -303,7 +306,6 @@ fn check_lines(rest: &[u8], bytes: &[u8], limits: SegmentLimits, is_alone: bool)
     let count = lines(bytes).count();
     let lines: Vec<&[u8]> = lines(rest).take(count + 1).collect();
     assert_eq!(lines[..count].concat(), bytes, "the segment ends within a line");
-    assert!((1..=limits.lines_max).contains(&count));
     assert!(lines[..count].iter().all(|line| content(line).len() <= limits.line_max_bytes));
     assert!(count == 1 || bytes.len() <= limits.segment_bytes);
     if let Some(next) = lines.get(count).filter(|_| is_alone) {

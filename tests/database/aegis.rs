@@ -140,8 +140,9 @@ fn hostile_lines_are_accepted_or_rejected_by_the_rules() {
             assert_eq!(reject.line(), wanted.line);
             assert!(
                 wanted.allows(reject.index(), reject.text("field")),
-                "{:?} {wanted:?}",
-                reject.text("field")
+                "{:?} {wanted:?}: {}",
+                reject.text("field"),
+                reject.0
             );
         }
     }

@@ -7,7 +7,9 @@ mod correct;
 
 use std::fmt::{self, Write as _};
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use self::correct::{correct, string_length};
@@ -103,11 +105,12 @@ pub(super) fn elements_before_fault(text: &[u8]) -> Option<Vec<Element>> {
     let mut rest = text.trim_ascii_start().strip_prefix(b"[")?;
     let mut elements = Vec::new();
     loop {
-        let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
-        if !matches!(values.next(), Some(Ok(_))) {
+        // What follows a value directly is the next element.
+        rest = rest.trim_ascii_start();
+        let Ok(value) = <&RawValue>::deserialize(&mut serde_json::Deserializer::from_slice(rest)) else {
             return Some(elements);
-        }
-        let (value, after) = rest.split_at(values.byte_offset());
+        };
+        let (value, after) = rest.split_at(value.get().len());
         if is_closed_early(value, after) {
             return Some(elements);
         }

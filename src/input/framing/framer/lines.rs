@@ -97,17 +97,19 @@ impl Framer {
     }
 
     /// Returns whether a malformed value, which ends a line before the byte `next`, can continue in the next line: an array of
-    /// objects or arrays, or an envelope.
+    /// objects, or an envelope.
     fn may_continue(&self, value: &[u8], next: Option<u8>) -> bool {
         let is_envelope = |path: &EventPath| {
             path.steps.first().is_some_and(|step| leads_to_events(value, step.as_deref(), path))
         };
         match value[0] {
-            b'[' => {
-                next == Some(b',')
-                    || value.trim_ascii_end().ends_with(b",")
-                    || matches!(value.get(skip_space(value, 1)), Some(b'{' | b'['))
-            }
+            b'[' => match next {
+                Some(b',') => true,
+                Some(b'{' | b'[' | b']' | b'\n') => {
+                    value.trim_ascii_end().ends_with(b",") || value.get(skip_space(value, 1)) == Some(&b'{')
+                }
+                _ => false,
+            },
             b'{' => self.path.as_deref().is_some_and(is_envelope),
             _ => false,
         }

@@ -1,6 +1,6 @@
 //! Lines as the oracle reads them.
 
-use super::{Line, read_line};
+use super::{Line, elements_before_fault, read_line};
 
 /// Blank, rejected, or the number of elements with the paths of their duplicates.
 fn summary(line: &[u8]) -> String {
@@ -61,4 +61,14 @@ fn deep_lines_with_matching_brackets_are_doubtful() {
     assert_eq!(summary(format!("{{\"a\":{}}}", nested("[", "]")).as_bytes()), doubtful);
     assert_eq!(summary(nested("[", "}").as_bytes()), "rejected");
     assert_eq!(summary(nested("[", "").as_bytes()), "rejected");
+}
+
+#[test]
+fn text_directly_after_an_element_is_the_next_one() {
+    for (text, count) in
+        [("[1,null>2]", 2), ("[{}x]", 1), ("[12x]", 1), (r#"["a"b]"#, 1), ("[nul]", 0), ("[1,,2]", 1)]
+    {
+        let elements = elements_before_fault(text.as_bytes()).expect("an array");
+        assert_eq!(elements.len(), count, "{text}");
+    }
 }
