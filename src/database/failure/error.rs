@@ -70,10 +70,10 @@ pub(crate) enum DatabaseError {
         "a trigger or rule of kill_load_run or kill_load_segment drops the written rows\nhint: remove it"
     )]
     LedgerDrops,
-    /// The `statement_timeout` of the role or the database cancels even the setup of a session.
+    /// A time-out of the role or the database ends even the setup of a session.
     #[error(
-        "the statement_timeout of the role or the database is too short to set up a session\nhint: \
-         raise it with ALTER ROLE or ALTER DATABASE … SET statement_timeout"
+        "the {name} of the role or the database is too short to set up a session\nhint: \
+         raise it with ALTER ROLE or ALTER DATABASE … SET {name}", name = timeout_of(.0)
     )]
     TimeoutTooShort(#[source] Error),
     #[error(
@@ -160,6 +160,17 @@ impl fmt::Display for SearchEnd {
             }
             None => f.write_str("run the load on a host closer to the database"),
         }
+    }
+}
+
+/// The SQLSTATE at the end of a session by `transaction_timeout`, of PostgreSQL 17 and later.
+pub(crate) const TRANSACTION_TIMEOUT: &str = "25P04";
+
+/// The setting that ended a statement or the session.
+fn timeout_of(error: &Error) -> &'static str {
+    match error.code() {
+        Some(code) if code.code() == TRANSACTION_TIMEOUT => "transaction_timeout",
+        _ => "statement_timeout",
     }
 }
 
