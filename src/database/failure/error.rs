@@ -81,12 +81,12 @@ pub(crate) enum DatabaseError {
          set pool_mode = transaction or session"
     )]
     StatementPooling(#[source] Error),
-    /// A write failed because the role, the database or the options of the login are read-only by default.
+    /// A write failed, or would fail, because the role, the database or the options of the login are read-only by default.
     #[error(
         "default_transaction_read_only is on, so nothing can be written\nhint: use another role, run ALTER ROLE or ALTER \
          DATABASE … RESET default_transaction_read_only, or remove it from PGOPTIONS and from the options of the URL"
     )]
-    ReadOnlyRole(#[source] Error),
+    ReadOnlyRole(#[source] Option<Error>),
     #[error(
         "the program is out of file descriptors\nhint: raise the limit with 'ulimit -n', or lower DATABASE_POOL_MAX"
     )]
@@ -230,6 +230,7 @@ impl DatabaseError {
             DatabaseError::Unsupported(_)
                 | DatabaseError::TimeoutTooShort(_)
                 | DatabaseError::StatementPooling(_)
+                | DatabaseError::ReadOnlyRole(_)
                 | DatabaseError::OutOfFiles(_)
         )
     }
@@ -248,7 +249,7 @@ impl DatabaseError {
             | DatabaseError::Connect { error, .. }
             | DatabaseError::TimeoutTooShort(error)
             | DatabaseError::StatementPooling(error)
-            | DatabaseError::ReadOnlyRole(error) => error.code().map(SqlState::code),
+            | DatabaseError::ReadOnlyRole(Some(error)) => error.code().map(SqlState::code),
             DatabaseError::Described(error) => cause_of::<DatabaseError>(error)?.sqlstate(),
             _ => None,
         }

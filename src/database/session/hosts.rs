@@ -122,6 +122,9 @@ impl Hosts {
     ) -> Result<Option<Client>, DatabaseError> {
         let setup_failed = |error| self.setup_error(error, config, host);
         if let Some(unmet) = attributes.unmet(&mut connection).map_err(setup_failed)? {
+            if unmet.is_by_setting {
+                return Err(DatabaseError::ReadOnlyRole(None));
+            }
             return Err(DatabaseError::Unmet(ConnectFault::unmet(&unmet, config)));
         }
         let is_first = !host.is_known.load(Ordering::Acquire);
