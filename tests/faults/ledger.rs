@@ -45,6 +45,19 @@ fn a_trigger_that_drops_ledger_rows_ends_the_load() {
 }
 
 #[test]
+fn the_hint_about_a_rule_of_the_ledger_removes_it() {
+    for (table, event) in
+        [("kill_load_run", "insert"), ("kill_load_run", "update"), ("kill_load_segment", "insert")]
+    {
+        let rule = format!("create rule keep as on {event} to {table} do instead nothing");
+        let ended = load_changed(&rule).expect(CODE_PERMANENT);
+        let statement = format!("DROP RULE keep ON public.{table}");
+        assert!((ended.stdout.clone() + &ended.stderr).contains(&statement), "{ended:?}");
+        load_changed(&format!("{rule}; {statement}")).expect(0);
+    }
+}
+
+#[test]
 fn a_trigger_that_drops_the_end_of_a_run_is_reported() {
     let ended = load_changed(
         "create function nothing() returns trigger language plpgsql as 'begin return null; end';

@@ -37,6 +37,8 @@ const NAMES: [(&str, SessionAttributes); 6] = [
 pub(crate) struct Unmet {
     wanted: SessionAttributes,
     found: &'static str,
+    /// Whether a setting of the role, the database or the login causes this, on each server.
+    pub(crate) is_by_setting: bool,
 }
 
 impl SessionAttributes {
@@ -66,8 +68,19 @@ impl SessionAttributes {
             SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten() == Some(met_by),
             _ => false,
         });
-        Ok((!is_met).then_some(Unmet { wanted: self, found }))
+        if is_met {
+            return Ok(None);
+        }
+        let is_by_setting = self == Self::ReadWrite && {
+            let rows = client.simple_query(READ_ONLY_BY_SETTING)?;
+            rows.iter().any(|row| matches!(row, SimpleQueryMessage::Row(_)))
+        };
+        Ok(Some(Unmet { wanted: self, found, is_by_setting }))
     }
 }
+
+const READ_ONLY_BY_SETTING: &str = "SELECT name FROM pg_catalog.pg_settings
+    WHERE name = 'default_transaction_read_only' AND setting = 'on'
+      AND source IN ('user', 'database', 'database user', 'client') AND NOT pg_catalog.pg_is_in_recovery()";
 
 const RECOVERY: &str = "SELECT pg_catalog.pg_is_in_recovery()";

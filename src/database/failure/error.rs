@@ -70,10 +70,10 @@ pub(crate) enum DatabaseError {
         "a trigger or rule of kill_load_run or kill_load_segment drops the written rows\nhint: remove it"
     )]
     LedgerDrops,
-    /// The `statement_timeout` of the role or the database cancels even the setup of a session.
+    /// A time-out of the role or the database ends even the setup of a session.
     #[error(
-        "the statement_timeout of the role or the database is too short to set up a session\nhint: \
-         raise it with ALTER ROLE or ALTER DATABASE … SET statement_timeout"
+        "the {name} of the role or the database is too short to set up a session\nhint: \
+         raise it with ALTER ROLE or ALTER DATABASE … SET {name}", name = timeout_of(.0)
     )]
     TimeoutTooShort(#[source] Error),
     #[error(
@@ -81,12 +81,12 @@ pub(crate) enum DatabaseError {
          set pool_mode = transaction or session"
     )]
     StatementPooling(#[source] Error),
-    /// A write failed because the role, the database or the options of the login are read-only by default.
+    /// A write failed, or would fail, because the role, the database or the options of the login are read-only by default.
     #[error(
         "default_transaction_read_only is on, so nothing can be written\nhint: use another role, run ALTER ROLE or ALTER \
          DATABASE … RESET default_transaction_read_only, or remove it from PGOPTIONS and from the options of the URL"
     )]
-    ReadOnlyRole(#[source] Error),
+    ReadOnlyRole(#[source] Option<Error>),
     #[error(
         "the program is out of file descriptors\nhint: raise the limit with 'ulimit -n', or lower DATABASE_POOL_MAX"
     )]
@@ -163,6 +163,17 @@ impl fmt::Display for SearchEnd {
     }
 }
 
+/// The SQLSTATE at the end of a session by `transaction_timeout`, of PostgreSQL 17 and later.
+pub(crate) const TRANSACTION_TIMEOUT: &str = "25P04";
+
+/// The setting that ended a statement or the session.
+fn timeout_of(error: &Error) -> &'static str {
+    match error.code() {
+        Some(code) if code.code() == TRANSACTION_TIMEOUT => "transaction_timeout",
+        _ => "statement_timeout",
+    }
+}
+
 /// A name that the search path does not find.
 const UNDEFINED: [SqlState; 3] =
     [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_FUNCTION, SqlState::UNDEFINED_OBJECT];
@@ -219,6 +230,7 @@ impl DatabaseError {
             DatabaseError::Unsupported(_)
                 | DatabaseError::TimeoutTooShort(_)
                 | DatabaseError::StatementPooling(_)
+                | DatabaseError::ReadOnlyRole(_)
                 | DatabaseError::OutOfFiles(_)
         )
     }
@@ -237,7 +249,7 @@ impl DatabaseError {
             | DatabaseError::Connect { error, .. }
             | DatabaseError::TimeoutTooShort(error)
             | DatabaseError::StatementPooling(error)
-            | DatabaseError::ReadOnlyRole(error) => error.code().map(SqlState::code),
+            | DatabaseError::ReadOnlyRole(Some(error)) => error.code().map(SqlState::code),
             DatabaseError::Described(error) => cause_of::<DatabaseError>(error)?.sqlstate(),
             _ => None,
         }

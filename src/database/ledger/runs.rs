@@ -118,8 +118,8 @@ impl RunLog {
             });
             match marked {
                 Ok(0) => {}
-                Ok(1) => log::warn!("marked 1 crashed run as failed"),
-                Ok(count) => log::warn!("marked {count} crashed runs as failed"),
+                Ok(1) => log::warn!("marked as failed: 1 run that ended without recording its end"),
+                Ok(count) => log::warn!("marked as failed: {count} runs that ended without recording their end"),
                 // Another role may own these rows. This run does not need them.
                 Err(error) => log::debug!("cannot mark crashed runs as failed: {}", in_full(&error)),
             }

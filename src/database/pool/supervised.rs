@@ -56,7 +56,7 @@ impl Caller {
             let own = client.get();
             let result = operation(own, &ticks).map_err(|error| match error {
                 DatabaseError::Postgres(error) if own.is_refused_as_read_only(&error) => {
-                    DatabaseError::ReadOnlyRole(error)
+                    DatabaseError::ReadOnlyRole(Some(error))
                 }
                 error => error,
             });

@@ -1,6 +1,8 @@
 //! Missing privileges of a role, and rows hidden from it.
 
+use crate::database::failure::error::DatabaseError;
 use crate::database::pool::manager::DatabaseManager;
+use crate::database::schema::user_code;
 use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
 use crate::database::session::client_transaction::{GenericClient, first_column};
 use crate::database::session::deadline::Deadline;
@@ -69,7 +71,7 @@ pub(crate) fn faults(
     )?);
     names.push("kill_load_file");
     let hidden = format!(
-        "SELECT format('row-level security hides rows of %s from the role %s: use %s',
+        "SELECT format('row-level security can hide rows of %s from the role %s: use %s',
              string_agg(c.relname, ', ' ORDER BY c.relname),
              current_user, CASE WHEN c.relforcerowsecurity
                THEN 'a role with BYPASSRLS, or the owner of the table after this statement: ' || string_agg(
@@ -99,7 +101,7 @@ pub(crate) fn is_missing_privilege(error: &StoreError) -> bool {
 }
 
 /// The same failure. If it is a missing privilege on these tables, its hint has the statements that grant all that the role
-/// lacks.
+/// lacks; if it can be due to triggers or rules of the ledger, those that remove them.
 pub(crate) fn with_grants(
     error: StoreError,
     manager: &DatabaseManager,
@@ -107,6 +109,9 @@ pub(crate) fn with_grants(
     schemas: &Schemas,
     table_use: TableUse,
 ) -> StoreError {
+    if is_of_ledger_code(&error) {
+        return with_ledger_code(error, manager, &schemas.ledger);
+    }
     if !is_missing_privilege(&error) {
         return error;
     }
@@ -119,6 +124,26 @@ pub(crate) fn with_grants(
             error.with_hint(&format!("run in psql as the owner: {}", grants.join("; ")))
         }
         // The privilege is not one on the tables, such as that of a trigger.
+        _ => error,
+    }
+}
+
+/// Whether a trigger or rule of the ledger can be the cause. Rules exclude ON CONFLICT and RETURNING, and have no context.
+fn is_of_ledger_code(error: &StoreError) -> bool {
+    let is_of_rule = cause_of::<Error>(error)
+        .and_then(Error::as_db_error)
+        .is_some_and(|error| *error.code() == SqlState::FEATURE_NOT_SUPPORTED && error.where_().is_none());
+    is_of_rule || matches!(cause_of::<DatabaseError>(error), Some(DatabaseError::LedgerDrops))
+}
+
+/// The same failure, with the triggers and rules of the ledger as its hint.
+fn with_ledger_code(error: StoreError, manager: &DatabaseManager, ledger: &str) -> StoreError {
+    let ledger = ledger.to_owned();
+    let found = manager.run("looking up triggers", &Deadline::at_most(LOOKUP_MAX), move |client, _| {
+        user_code::of_ledger(client, &ledger)
+    });
+    match found {
+        Ok(code) if !code.is_empty() => error.with_hint(&code.join("; ")),
         _ => error,
     }
 }

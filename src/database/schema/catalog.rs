@@ -125,11 +125,12 @@ const OTHER_TYPES: &str = "SELECT pg_catalog.json_agg(own.typname)
     FROM pg_type own JOIN pg_namespace n ON n.oid = own.typnamespace
     WHERE own.typname = ANY ($4::text[]) AND n.nspname = $1::text AND own.typtype NOT IN ('e', 'd')";
 
+/// The statement in its hint works in a session that is read-only by default, too.
 const READ_ONLY: &str =
     "SELECT CASE source WHEN 'client' THEN 'remove it from PGOPTIONS and from the options of the URL'
-        ELSE 'use another role, or run: ALTER ' || CASE source WHEN 'database' THEN format('DATABASE %I', current_database())
+        ELSE 'use another role, or run: BEGIN READ WRITE; ALTER ' || CASE source WHEN 'database' THEN format('DATABASE %I', current_database())
           WHEN 'database user' THEN format('ROLE %I IN DATABASE %I', session_user, current_database())
-          ELSE format('ROLE %I', session_user) END || ' RESET default_transaction_read_only' END
+          ELSE format('ROLE %I', session_user) END || ' RESET default_transaction_read_only; COMMIT' END
     FROM pg_settings WHERE name = 'default_transaction_read_only' AND setting = 'on'
       AND source IN ('user', 'database', 'database user', 'client')";
 

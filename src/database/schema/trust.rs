@@ -68,7 +68,7 @@ pub(crate) struct FoundObject {
     untrusted_owner: Option<String>,
     /// Whether it is an ordinary or partitioned table. True for types and partitions.
     is_table: bool,
-    /// Whether row-level security hides rows from this role.
+    /// Whether row-level security can hide rows from this role.
     is_secured: bool,
     /// Its schema, if it is unlogged. A partition may be unlogged by itself, and in another schema.
     unlogged_in: Option<String>,
@@ -206,7 +206,8 @@ pub(crate) fn distrust(found: &[FoundObject], tables: &[Table], role: &str) -> (
     let secured: Vec<&str> =
         found.iter().filter(|object| object.is_secured).map(|object| &*object.name).collect();
     if !secured.is_empty() {
-        misfits.push(format!("row-level security hides rows of {} from the role {role}", secured.join(", ")));
+        misfits
+            .push(format!("row-level security can hide rows of {} from the role {role}", secured.join(", ")));
         remedies.push(format!(
             "run in psql as a superuser: ALTER ROLE {role} BYPASSRLS; or use the owner of the tables, for whom forced \
              policies must be lifted with ALTER TABLE … NO FORCE ROW LEVEL SECURITY"

@@ -5,7 +5,7 @@ use crate::database::connect::fault::ConnectFault;
 use crate::database::connect::tls::{Connector, Tls};
 use crate::database::connect::{Target, server_version as engine};
 use crate::database::failure::classify::{ErrorClass, is_out_of_files};
-use crate::database::failure::error::{DatabaseError, pools_statements};
+use crate::database::failure::error::{DatabaseError, TRANSACTION_TIMEOUT, pools_statements};
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::ClientTransaction;
 use crate::database::session::notices::{Notices, Warnings};
@@ -120,10 +120,11 @@ impl Hosts {
         mut connection: postgres::Client,
         notices: Notices,
     ) -> Result<Option<Client>, DatabaseError> {
-        let setup_failed = |error| self.setup_error(error, config);
-        if let Some(unmet) =
-            attributes.unmet(&mut connection).map_err(|error| self.explained(error, config))?
-        {
+        let setup_failed = |error| self.setup_error(error, config, host);
+        if let Some(unmet) = attributes.unmet(&mut connection).map_err(setup_failed)? {
+            if unmet.is_by_setting {
+                return Err(DatabaseError::ReadOnlyRole(None));
+            }
             return Err(DatabaseError::Unmet(ConnectFault::unmet(&unmet, config)));
         }
         let is_first = !host.is_known.load(Ordering::Acquire);
@@ -149,7 +150,7 @@ impl Hosts {
         client: &mut Client,
     ) -> Result<bool, DatabaseError> {
         let Err(error) = client.transaction().and_then(ClientTransaction::rollback) else { return Ok(true) };
-        match self.setup_error(error, config) {
+        match self.setup_error(error, config, host) {
             DatabaseError::Connect { error, .. } if host.closes_transactions(&error) => {
                 Err(DatabaseError::StatementPooling(error))
             }
@@ -159,8 +160,11 @@ impl Hosts {
     }
 
     /// The error of a failed session setup.
-    fn setup_error(&self, error: postgres::Error, config: &Config) -> DatabaseError {
-        if error.code() == Some(&SqlState::QUERY_CANCELED) {
+    fn setup_error(&self, error: postgres::Error, config: &Config, host: &Host) -> DatabaseError {
+        // The next session may be in time if an earlier one was.
+        let is_transaction_too_long = error.code().map(SqlState::code) == Some(TRANSACTION_TIMEOUT)
+            && !host.is_known.load(Ordering::Acquire);
+        if error.code() == Some(&SqlState::QUERY_CANCELED) || is_transaction_too_long {
             DatabaseError::TimeoutTooShort(error)
         } else if pools_statements(&error) {
             DatabaseError::StatementPooling(error)

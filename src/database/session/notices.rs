@@ -63,6 +63,10 @@ impl Notices {
             Some(Severity::Warning) if *notice.code() == SqlState::LOCK_NOT_AVAILABLE => {
                 log::info!("{}", server_message(notice));
             }
+            // The ROLLBACK after a failed set-up of a session, which may have begun no transaction.
+            Some(Severity::Warning) if *notice.code() == SqlState::NO_ACTIVE_SQL_TRANSACTION => {
+                log::debug!("{}", in_debug(notice));
+            }
             Some(Severity::Warning) => self.warnings.show(notice),
             // Such as "relation exists, skipping".
             _ => log::debug!("{}", in_debug(notice)),

@@ -60,7 +60,7 @@ pub(crate) fn advised(schema: &str, error: Error) -> DatabaseError {
             };
             return StoreError::new(
                 format!(
-                    "row-level security hides rows in schema {schema:?} from this role, so their events cannot be \
+                    "row-level security can hide rows in schema {schema:?} from this role, so their events cannot be \
                      checked\nhint: {remedy}"
                 ),
                 error,

@@ -197,6 +197,8 @@ impl PostgresStore {
                 (error, format!("; missing indexes: {}", missing.join(", ")))
             }
             Ok(built) => return Some(built),
+            // The end of the run is reported with its cause.
+            Err(error) if error.is_aborted() => return None,
             Err(error) => (error, "; indexes may be missing".to_owned()),
         };
         let remedy = if is_missing_privilege(&error) {
