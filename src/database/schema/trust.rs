@@ -209,8 +209,8 @@ pub(crate) fn distrust(found: &[FoundObject], tables: &[Table], role: &str) -> (
         misfits
             .push(format!("row-level security can hide rows of {} from the role {role}", secured.join(", ")));
         remedies.push(format!(
-            "run in psql as a superuser: ALTER ROLE {role} BYPASSRLS; or use the owner of the tables, for whom forced \
-             policies must be lifted with ALTER TABLE … NO FORCE ROW LEVEL SECURITY"
+            "run in psql as a superuser: ALTER ROLE {role} BYPASSRLS; or use the owner of the tables, and set NO FORCE ROW \
+             LEVEL SECURITY for each of them"
         ));
     }
     let unlogged = unlogged(found, tables);

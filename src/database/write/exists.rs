@@ -54,7 +54,7 @@ pub(crate) fn advised(schema: &str, error: Error) -> DatabaseError {
         Some("42501") if error.as_db_error().and_then(DbError::routine) == Some("check_enable_rls") => {
             // The server has a hint if this role is the owner: then the policies are forced.
             let remedy = if error.as_db_error().and_then(DbError::hint).is_some() {
-                "run ALTER TABLE … NO FORCE ROW LEVEL SECURITY for the table, or use a role with BYPASSRLS"
+                "set NO FORCE ROW LEVEL SECURITY for the table, or use a role with BYPASSRLS"
             } else {
                 "use the owner of the tables or a role with BYPASSRLS"
             };
