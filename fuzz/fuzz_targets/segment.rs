@@ -227,11 +227,7 @@ impl Outcome {
             assert!(rest.starts_with(bytes), "segment {number} is not the text");
             match spans {
                 Some(spans) => check_spans(bytes, spans, shape),
-                None => {
-                    // The rest of a line that began in the previous segment does not count.
-                    assert!(!bytes.is_empty() && *lines <= limits.lines_max as u64);
-                    check_lines(rest, bytes, limits, is_lines);
-                }
+                None => check_lines(rest, bytes, limits, is_lines),
             }
             at = offset + bytes.len();
         }
@@ -307,6 +303,9 @@ fn check_lines(rest: &[u8], bytes: &[u8], limits: SegmentLimits, is_alone: bool)
     let count = lines(bytes).count();
     let lines: Vec<&[u8]> = lines(rest).take(count + 1).collect();
     assert_eq!(lines[..count].concat(), bytes, "the segment ends within a line");
+    // Blank lines before a value do not count.
+    let values = lines[..count].iter().filter(|line| !line.trim_ascii().is_empty()).count();
+    assert!(count > 0 && values <= limits.lines_max);
     assert!(lines[..count].iter().all(|line| content(line).len() <= limits.line_max_bytes));
     assert!(count == 1 || bytes.len() <= limits.segment_bytes);
     if let Some(next) = lines.get(count).filter(|_| is_alone) {
