@@ -27,11 +27,6 @@ fuzz_target!(|data: &[u8]| {
     let line = String::from_utf8_lossy(bytes);
     // The parser only receives UTF-8. So other bytes must not be valid JSON.
     assert!(matches!(line, std::borrow::Cow::Borrowed(_)) || serde_json::from_slice::<Value>(bytes).is_err());
-    // The oracle does not divide an array that has both a lone surrogate and malformed JSON.
-    let is_array = line.trim_start_matches('\u{feff}').trim_start().starts_with('[');
-    if is_array && line.to_ascii_lowercase().contains("\\ud") {
-        return;
-    }
     if choice < 0xf0 {
         check(&line, usize::from(choice) % POLICIES.len());
     } else {

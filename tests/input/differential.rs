@@ -34,6 +34,25 @@ fn valid_events_have_the_rows_of_the_oracle() {
     }
 }
 
+/// In a stored text, and in one that no column keeps.
+#[test]
+fn a_lone_surrogate_before_malformed_json() {
+    let event = samples::event(1).to_string();
+    for key in ["\"Name\":\"", "\"unknown\":\""] {
+        let surrogate = event.replacen("\"EventId\":1", &format!("\"EventId\":2,{key}\\ud800\""), 1);
+        let killer = event.replacen("\"Killer\":{", &format!("\"Killer\":{{{key}\\ud800\","), 1);
+        for odd in [surrogate, killer] {
+            for line in
+                [format!("[{odd},{event},nll,0]"), format!("[{event},{odd} x"), format!("[{odd},nll]")]
+            {
+                for nul in 0..POLICIES.len() {
+                    check(&line, nul);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn hostile_lines_are_accepted_or_rejected_by_the_rules() {
     let lines = hostile::lines(&samples::event(1).to_string());

@@ -243,14 +243,19 @@ impl Run<'_> {
             let read = json::read_line(rest);
             let several = matches!(read, Line::Rejected).then(|| json::first_value(rest)).flatten();
             let Some((first, after)) = several else {
-                let elements = json::elements_before_fault(rest).unwrap_or_default();
-                if !matches!(read, Line::Rejected)
-                    || !elements.iter().any(|element| self.is_loaded(line, element))
-                {
+                let (elements, doubt) = json::elements_before_fault(rest).unwrap_or_default();
+                let is_loaded = |element| match doubt {
+                    None => self.is_loaded(line, element),
+                    Some(_) => self.is_loaded_in_doubt(line, element),
+                };
+                if !matches!(read, Line::Rejected) || !elements.iter().any(is_loaded) {
                     return self.outcome(line, read);
                 }
                 let index = elements.len() as u64;
-                self.outcome(line, Line::Json(elements));
+                match doubt {
+                    None => self.outcome(line, Line::Json(elements)),
+                    Some(why) => self.outcome(line, Line::Doubtful { elements, why }),
+                }
                 return self.reject(line, Some(index), BTreeSet::new(), Certainty::LineOnly);
             };
             let first = json::read_line(first);
@@ -291,6 +296,12 @@ impl Run<'_> {
 
     fn is_loaded(&self, line: u64, element: &Element) -> bool {
         self.reading(element).is_some_and(|reading| self.is_faultless(line, element.index, &reading))
+    }
+
+    /// As [`Run::is_loaded`], for an element that had to be corrected. See [`Run::doubtful`].
+    fn is_loaded_in_doubt(&self, line: u64, Element { index, value, .. }: &Element) -> bool {
+        let is_faultless = |event| event::read(self.layout, event, Nul::Reject).faults.is_empty();
+        value.as_object().is_some_and(is_faultless) && !self.rejected_places.contains(&(line, *index))
     }
 
     fn element(&mut self, line: u64, element: &Element) {

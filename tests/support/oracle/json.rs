@@ -99,28 +99,36 @@ fn is_closed_early(value: &[u8], rest: &[u8]) -> bool {
     value.trim_ascii_start().starts_with(b"{") && key() == Some(&b':')
 }
 
-/// The elements of an array before the first one that is invalid JSON. None if the text does not begin with an array.
-pub(super) fn elements_before_fault(text: &[u8]) -> Option<Vec<Element>> {
+/// The elements of an array before the first one that is invalid JSON, and why they are doubtful, if they are. None if the
+/// text does not begin with an array.
+pub(super) fn elements_before_fault(text: &[u8]) -> Option<(Vec<Element>, Option<&'static str>)> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let mut rest = text.trim_ascii_start().strip_prefix(b"[")?;
-    let mut elements = Vec::new();
+    let (mut elements, mut doubt) = (Vec::new(), None);
     loop {
         // What follows a value directly is the next element.
         rest = rest.trim_ascii_start();
         let Ok(value) = <&RawValue>::deserialize(&mut serde_json::Deserializer::from_slice(rest)) else {
-            return Some(elements);
+            return Some((elements, doubt));
         };
         let (value, after) = rest.split_at(value.get().len());
         if is_closed_early(value, after) {
-            return Some(elements);
+            return Some((elements, doubt));
         }
         // In an array, as the depth counts.
-        let Some(mut found) = parse(&[b"[", value, b"]"].concat()) else { return Some(elements) };
-        let Some(element) = found.pop() else { return Some(elements) };
+        let mut found = match read_line(&[b"[", value, b"]"].concat()) {
+            Line::Json(found) => found,
+            Line::Doubtful { elements: found, why } => {
+                doubt = Some(why);
+                found
+            }
+            Line::Blank | Line::Rejected => Vec::new(),
+        };
+        let Some(element) = found.pop() else { return Some((elements, doubt)) };
         elements.push(Element { index: Some(elements.len() as u64), ..element });
         match after.trim_ascii_start().strip_prefix(b",") {
             Some(after) => rest = after,
-            None => return Some(elements),
+            None => return Some((elements, doubt)),
         }
     }
 }
